@@ -1,0 +1,326 @@
+"""What the book generates while it is built, so that no number is typed twice.
+
+Directives: `{ledger}` the table of all claims with its filter, `{ledger-count}` its sentence, `{papers}` the cards,
+`{chapter-figure}` a figure out of a chapter, `{data-sets}`, `{runtimes}` and `{bench}` tables. Each chapter gets a box
+with its paper, run time, data and citation. MathJax is served from an installed package: pages read offline.
+
+As a script, ``python book/_ext/descentlab_book.py`` brings the count in README.md up to date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib.metadata import files
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import descentlab
+from descentlab.claims import _MARKS as MARKS
+from descentlab.claims import VERDICTS, collect, count, data_used
+from descentlab.claims import _measured as measured_text
+
+try:
+    from descentlab.chapters import PAPERS
+except ImportError:
+    PAPERS = ()
+
+MATHJAX = "tex-svg-full.js"  # one file, no fonts: also reads from a folder, where browsers refuse local fonts
+SOURCES = {"paper": "the paper", "prior": "earlier work", "derived": "derived here"}
+
+
+def html(text: str) -> nodes.raw:
+    return nodes.raw("", text, format="html")
+
+
+def sentence(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The ledger's count, also where there is nothing to count."""
+    rows = list(rows)
+    return count(rows) if rows else "no chapter has been computed yet"
+
+
+def source_of(row: Mapping[str, Any]) -> str:
+    """Whose statement a claim is: ``"paper"``, ``"prior"`` (earlier work) or ``"derived"`` (ours)."""
+    first = row["where"].split(":")[0].split()[0].strip(",;").lower()
+    return first if first in SOURCES else "paper"
+
+
+class BookDirective(SphinxDirective):
+    """A directive that looks at the notebooks: its page is read anew in every build."""
+
+    @property
+    def book(self) -> Path:
+        return Path(self.env.srcdir) / "book"
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        return self.content_nodes()
+
+    def inline(self, text: str) -> list[nodes.Node]:
+        """Text with ``$math$`` and links."""
+        return self.parse_inline(text)[0] if text else []
+
+    def paragraph(self, text: str, *classes: str) -> nodes.paragraph:
+        return nodes.paragraph("", "", *self.inline(text), classes=list(classes))
+
+
+class LedgerCount(BookDirective):
+    def content_nodes(self) -> list[nodes.Node]:
+        text = sentence(collect(self.book))
+        return [self.paragraph(f"**{text[0].upper()}{text[1:]}.** [See the ledger](claims.md).", "dl-count")]
+
+
+class Ledger(BookDirective):
+    """All rows of all chapters, with a filter that works without a server (``_static/ledger.js``)."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        rows = collect(self.book)
+        if not rows:
+            return [self.paragraph("No chapter has been computed yet: `make book` fills this page.")]
+        head = "".join(f'<th scope="col" role="columnheader">{h}</th>' for h in ("Claim", "Statement", "Expected", "Measured", "Verdict"))
+        out = [html(self.filter_form(rows)), html(f'<table class="dl-ledger" role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">')]
+        for row in rows:
+            out += self.row(row)
+        return [*out, html("</tbody></table>")]
+
+    def row(self, row: Mapping[str, Any]) -> list[nodes.Node]:
+        name, key = row["chapter"], row["claim"]
+        text = escape(" ".join(str(row[k]) for k in ("claim", "says", "where", "control", "note")).lower(), quote=True)
+        link = self.inline(f"[{name}]({name}.ipynb)") if f"book/{name}" in self.env.found_docs else [nodes.Text(name)]
+        return [
+            html(
+                f'<tr role="row" id="{name}-{key}" data-chapter="{name}" data-verdict="{row["verdict"]}" '
+                f'data-source="{source_of(row)}" data-text="{text}"><th scope="row" role="rowheader">{key}'
+            ),
+            nodes.paragraph("", "", *link, classes=["dl-chapter"]),
+            html('</th><td role="cell" class="dl-statement">'),
+            self.paragraph(row["says"]),
+            self.paragraph(row["where"], "dl-where"),
+            *([self.paragraph(row["note"], "dl-note")] if row["note"] else []),
+            *self.details(row),
+            html('</td><td role="cell" data-label="Expected">'),
+            nodes.Text(row["expectation"]),
+            html('</td><td role="cell" data-label="Measured">'),
+            nodes.Text(measured_text({**row, "recorded": None})),
+            html(f'<span class="dl-where">recorded {escape(row["recorded"]["date"])}</span>' if row["recorded"] else ""),
+            html(f'</td><td role="cell" data-label="Verdict">{badge(row["verdict"])}</td></tr>'),
+        ]
+
+    def details(self, row: Mapping[str, Any]) -> list[nodes.Node]:
+        """How the claim is checked, folded."""
+        facts = {"Tolerance": f"{row['tolerance']:g}: {row['why']}", "Negative control": row["control"]}
+        facts["Whose statement"] = SOURCES[source_of(row)]
+        if run := row["recorded"]:
+            facts["Recorded run"] = ", ".join(f"{k} {v}" for k, v in run.items())
+        else:
+            facts["Computed"] = f"in the chapter, at {row['scale']} scale"
+        out = [html(f"<details><summary>How {row['claim']} is checked</summary><dl>")]
+        for term, text in facts.items():
+            if text:
+                out += [html(f"<dt>{term}</dt><dd>"), *self.inline(text), html("</dd>")]
+        return [*out, html(f"<dt>Check it alone</dt><dd><code>{escape(row['command'])}</code></dd></dl></details>")]
+
+    def filter_form(self, rows: list[dict[str, Any]]) -> str:
+        """Hidden until the script that serves it has run."""
+        verdicts = [row["verdict"] for row in rows]
+        tiles = "".join(f"<li>{badge(v)} <strong>{verdicts.count(v)}</strong></li>" for v in VERDICTS)
+        chapters = {name: name for name in dict.fromkeys(row["chapter"] for row in rows)}
+        selects = select("chapter", "Chapter", chapters) + select("verdict", "Verdict", {v: f"{MARKS[v]} {v}" for v in VERDICTS}) + select("source", "Whose statement", SOURCES)
+        return (
+            f'<ul class="dl-tiles" aria-label="Claims by verdict">{tiles}</ul>'
+            f'<form class="dl-filter" aria-label="Filter the ledger" hidden>{selects}'
+            '<label>Words <input type="search" name="text" autocomplete="off"></label>'
+            '<button type="reset">Show all</button> <button type="button" name="unfold" aria-pressed="false">Unfold details</button>'
+            f'<p role="status" class="dl-status">{len(rows)} of {len(rows)} claims shown</p></form>'
+        )
+
+
+def badge(verdict: str) -> str:
+    return f'<span class="dl-verdict dl-{verdict.replace(" ", "-")}"><span aria-hidden="true">{MARKS[verdict]}</span> {verdict}</span>'
+
+
+def select(name: str, label: str, options: Mapping[str, str]) -> str:
+    items = "".join(f'<option value="{value}">{text}</option>' for value, text in options.items())
+    return f'<label>{label} <select name="{name}"><option value="">all</option>{items}</select></label>'
+
+
+class Papers(BookDirective):
+    """The papers as cards: chapters that are there are linked, the others say that they are not written yet."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        rows = collect(self.book)
+        cards = "\n".join(self.card(paper, [row for row in rows if row["chapter"] == paper.name]) for paper in PAPERS)
+        return self.parse_text_to_nodes(f"::::{{grid}} 1 1 2 2\n:gutter: 3\n:class-container: dl-papers\n\n{cards}\n::::")
+
+    def card(self, paper: Any, rows: list[dict[str, Any]]) -> str:
+        there = f"book/{paper.name}" in self.env.found_docs
+        link = f":link: {paper.name}\n:link-type: doc\n" if there else ":class-card: dl-unwritten\n"
+        arxiv = f"arXiv {paper.arxiv}" if there else f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})"
+        state = sentence(rows) if there else "not written yet"
+        return f":::{{grid-item-card}} {paper.title}\n{link}\n{paper.hook}\n\n{paper.authors} · {arxiv}\n\n*{state[0].upper()}{state[1:]}*\n:::\n"
+
+
+class ChapterFigure(BookDirective):
+    """The first PNG figure of an executed chapter; nothing while the chapter is not there."""
+
+    required_arguments = 1
+    option_spec = {"name": directives.unchanged}
+
+    def content_nodes(self) -> list[nodes.Node]:
+        path = self.book / f"{self.arguments[0]}.ipynb"
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []:
+            shown = cell["metadata"].get("mystnb", {})
+            images = [o["data"]["image/png"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+            if images and self.options.get("name") in (None, shown.get("figure", {}).get("name")):
+                alt = escape(shown.get("image", {}).get("alt", ""), quote=True)
+                source = "".join(images[0]).replace("\n", "")
+                image = html(f'<figure class="dl-figure"><img alt="{alt}" src="data:image/png;base64,{source}"><figcaption>')
+                return [image, *self.inline(shown.get("figure", {}).get("caption", "")), html("</figcaption></figure>")]
+        return []
+
+
+class Table(BookDirective):
+    """A table of generated cells; `missing` says how to make it where there is none."""
+
+    missing = ""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        head, body, foot = self.table()
+        if not body:
+            return [self.paragraph(self.missing)]
+        lines = ["| " + " | ".join(str(cell) for cell in line) + " |" for line in [head, ["---"] * len(head), *body]]
+        return self.parse_text_to_nodes("\n".join(lines) + f"\n\n{foot}")
+
+
+class Runtimes(Table):
+    """How long each chapter takes, from ``book/runtimes.json``."""
+
+    missing = "Not recorded yet. `descentlab run --record-time` writes `book/runtimes.json`, and this table appears."
+
+    def table(self) -> tuple[list[str], list[list[str]], str]:
+        times = read_json(self.book / "runtimes.json")
+        body = [[f"[{name}]({name}.ipynb)", duration(entry)] for name, entry in times.items() if f"book/{name}" in self.env.found_docs]
+        return ["Chapter", "Run time at book scale"], body, ""
+
+
+class Bench(Table):
+    """Timings side by side with public implementations, from ``book/bench.json`` (pytest-benchmark's format)."""
+
+    missing = "Not recorded yet. `make bench` writes `book/bench.json`, and this table appears."
+
+    def table(self) -> tuple[list[str], list[list[str]], str]:
+        bench = read_json(self.book / "bench.json")
+        body = [
+            [f"`{b['name']}`", *(engineering(b["stats"][k]) for k in ("min", "median", "stddev")), b["stats"]["rounds"]]
+            for b in bench.get("benchmarks", [])
+        ]
+        machine = bench.get("machine_info", {})
+        cpu = machine.get("cpu", {}).get("brand_raw", machine.get("processor", ""))
+        foot = f"Recorded {bench.get('datetime', '')[:10]} on {cpu}, Python {machine.get('python_version', '')}."
+        return ["Benchmark", "Best", "Median", "Spread (s.d.)", "Rounds"], body, foot
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def duration(entry: Any) -> str:
+    """``"63 s"`` out of a number of seconds, or of a mapping that has them under ``"seconds"``."""
+    seconds = entry["seconds"] if isinstance(entry, Mapping) else entry
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def engineering(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def bibtex(folder: Path, key: str) -> str:
+    """The entry `key` of ``references.bib``, as it stands there."""
+    entries = re.split(r"(?m)^(?=@)|^%.*\n", (folder / "references.bib").read_text(encoding="utf-8"))
+    return next((e.strip() for e in entries if re.match(rf"@\w+{{{key},", e)), "")
+
+
+def book_bibtex(app: Sphinx) -> str:
+    return (
+        f"@misc{{descentlab,\n  title   = {{descentlab: {descentlab.__doc__.split(',')[0].strip()}}},\n"
+        f"  author  = {{{{{app.config.author}}}}},\n  year    = {{{app.config.copyright}}},\n"
+        f"  version = {{{descentlab.__version__}}},\n  url     = {{{app.config.html_baseurl}}}\n}}"
+    )
+
+
+def introduce(app: Sphinx, document: nodes.document) -> None:
+    """Put the box below a chapter's title: paper, run time, data, claims, citation."""
+    name = app.env.docname.removeprefix("book/")
+    paper = next((p for p in PAPERS if p.name == name), None)
+    title = next(document.findall(nodes.title), None)
+    if paper is None or title is None:
+        return
+    book = Path(app.srcdir) / "book"
+    times, data = read_json(book / "runtimes.json"), data_used(book / f"{name}.ipynb")
+    facts = {
+        "Paper": f'{escape(paper.title)}. {escape(paper.authors)}. <a href="https://arxiv.org/abs/{paper.arxiv}">arXiv {paper.arxiv}</a>',
+        "Run time": f"{duration(times[name])} on one core" if name in times else "",
+        "Real data": ", ".join(escape(d) for d in data),
+        "Ledger": f'{sentence(collect(book / f"{name}.ipynb"))} (<a href="claims.html#chapter={name}">open</a>)',
+    }
+    items = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in facts.items() if text)
+    cite = f"{bibtex(book, name)}\n\n{book_bibtex(app)}"
+    box = [
+        html(f'<div class="dl-facts"><dl>{items}</dl><details><summary>Cite this</summary>'),
+        nodes.literal_block(cite, cite, language="bibtex", classes=["dl-cite"]),
+        html("</details></div>"),
+    ]
+    title.parent[title.parent.index(title) + 1 : title.parent.index(title) + 1] = box
+
+
+def use_local_mathjax(app: Sphinx, config: Any) -> None:
+    config.mathjax_path = f"mathjax/{MATHJAX}"
+
+
+def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
+    if exception is None and app.builder.format == "html":
+        source = next(f for f in files("sphinx-mathjax-offline") or [] if f.name == MATHJAX)
+        target = Path(app.outdir) / "_static" / "mathjax"
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.locate(), target / MATHJAX)
+
+
+def update_count(readme: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Write the ledger's count between the markers of `readme`; returns whether it changed."""
+    old = readme.read_text(encoding="utf-8")
+    new = re.sub(r"(<!-- ledger -->).*?(<!-- /ledger -->)", rf"\g<1>{sentence(rows)}\g<2>", old, flags=re.DOTALL)
+    if new != old:
+        readme.write_text(new, encoding="utf-8")
+    return new != old
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    for name, directive in {
+        "ledger": Ledger,
+        "ledger-count": LedgerCount,
+        "papers": Papers,
+        "chapter-figure": ChapterFigure,
+        "runtimes": Runtimes,
+        "bench": Bench,
+    }.items():
+        app.add_directive(name, directive)
+    app.connect("config-inited", use_local_mathjax)
+    app.connect("doctree-read", introduce)
+    app.connect("build-finished", copy_mathjax)
+    return {"version": descentlab.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    root = Path(__file__).parents[2]
+    print("README.md updated" if update_count(root / "README.md", collect(root / "book")) else "README.md is up to date")
