@@ -361,7 +361,7 @@ def _read_npz(name: Path, root: Path | None) -> Arrays:
             "DESCENTLAB_DATA=…"
         )
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if missing := [key for key in Arrays._fields if key not in stored]:
                 raise ValueError(f"expected arrays {', '.join(Arrays._fields)}; {', '.join(missing)} missing")
             arrays = Arrays(*(stored[key] for key in Arrays._fields))

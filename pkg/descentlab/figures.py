@@ -276,7 +276,7 @@ aria-label="{escape(control or "frame")}" aria-valuetext="{escape(labels[0])}" o
 style="flex:1;min-width:4em;accent-color:var(--pst-color-primary,{BLUE})">
 <output aria-hidden="true" style="min-width:5em">{escape(labels[0])}</output>
 </div>
-<figcaption>{escape(caption)}</figcaption>
+{f"<figcaption>{escape(caption)}</figcaption>" if caption else ""}
 </figure>"""
     if len(html) > max_bytes:
         size = f"{len(html) / 1e6:.1f} MB for {len(pictures)} frames"

@@ -1,0 +1,550 @@
+"""Data sets: layout, where they are looked for, and that damaged files are refused."""
+
+import gzip
+import hashlib
+import pickle
+import struct
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+
+from descentlab import data
+
+FASHION = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+
+needs_fashion_mnist = pytest.mark.skipif(
+    not (DEBIAN / f"{FASHION[0]}.gz").exists(), reason="needs Debian's package dataset-fashion-mnist"
+)
+
+
+def idx_bytes(array):
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """No data set on the machine, and no torchvision."""
+    monkeypatch.delenv("DESCENTLAB_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path / "system")
+
+    def absent(name):
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(data, "import_module", absent)
+    return tmp_path
+
+
+@pytest.fixture
+def small_fashion(nowhere, monkeypatch):
+    """A function that writes the four files, with 20 and 10 random images, into a folder; and their arrays."""
+    generator = np.random.default_rng(0)
+    arrays = [
+        generator.integers(0, 256, (20, 28, 28), dtype=np.uint8),
+        np.arange(20, dtype=np.uint8) % 10,
+        generator.integers(0, 256, (10, 28, 28), dtype=np.uint8),
+        np.arange(10, dtype=np.uint8),
+    ]
+    contents = dict(zip(FASHION, map(idx_bytes, arrays), strict=True))
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setattr(data, "FASHION_MNIST_FILES", digests)
+
+    def write(folder, packed=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            path = folder / (f"{name}.gz" if packed else name)
+            path.write_bytes(gzip.compress(content) if packed else content)
+        return folder
+
+    return write, arrays
+
+
+# -- digits ---------------------------------------------------------------------------------------------------------
+
+
+def test_digits_layout():
+    digits = data.load("digits")
+    assert digits.inputs.shape == (1442, 1, 8, 8) and digits.test_inputs.shape == (355, 1, 8, 8)
+    assert digits.inputs.dtype == torch.float32 and digits.targets.dtype == torch.int64
+    assert digits.inputs.min() == 0 and digits.inputs.max() == 1
+    assert digits.class_names == tuple("0123456789")
+    assert digits.licence == "CC BY 4.0" and "UCI" in digits.origin
+    assert repr(digits) == "digits: 1442 + 355 images of 1 × 8 × 8, 10 classes, on cpu; CC BY 4.0"
+
+
+def test_digits_split_is_a_partition_with_a_fifth_of_each_class():
+    from sklearn.datasets import load_digits
+
+    digits = data.load("digits")
+    per_class = digits.targets.bincount(), digits.test_targets.bincount()
+    assert all(abs(test / (train + test) - 0.2) < 0.01 for train, test in zip(*per_class, strict=True))
+
+    def as_multiset(images, labels):
+        return sorted((*row, label) for row, label in zip(images.tolist(), labels.tolist(), strict=True))
+
+    images = torch.cat([digits.inputs, digits.test_inputs]).flatten(1) * 16
+    labels = torch.cat([digits.targets, digits.test_targets])
+    assert as_multiset(images, labels) == as_multiset(*load_digits(return_X_y=True))
+
+
+def test_digits_without_scikit_learn(nowhere):
+    with pytest.raises(ModuleNotFoundError, match="pip install scikit-learn"):
+        data.load("digits")
+
+
+# -- names and devices ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [data.load, data.available])
+def test_an_unknown_name_lists_the_valid_ones(call):
+    with pytest.raises(
+        ValueError, match=r"no data set 'FashionMNIST'; did you mean 'fashion-mnist'\? Valid are 'digits'"
+    ):
+        call("FashionMNIST")
+    with pytest.raises(ValueError, match=r"'zzz'; Valid are 'digits', 'fashion-mnist' and the path of an \.npz file"):
+        call("zzz")
+
+
+def test_devices():
+    assert data.load("digits", device="auto").inputs.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert data.load("digits", device=torch.device("cpu")).targets.device.type == "cpu"
+    with pytest.raises(ValueError, match="device='gpu' is unknown; valid are 'auto', 'cpu', 'cuda'"):
+        data.load("digits", device="gpu")
+
+
+def test_absent_devices_are_refused_in_a_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for device in ("cuda", "cuda:1", "mps"):
+        with pytest.raises(ValueError, match=f"device='{device}': this machine or this build of torch has none"):
+            data.load("digits", device=device)
+
+
+def test_every_source_states_licence_and_origin():
+    for name, source in data.SOURCES.items():
+        assert source.licence and source.origin and source.title, name
+        assert len(set(source.class_names)) == len(source.class_names) == 10
+
+
+def test_availability_is_told_without_importing_torch_or_scikit_learn():
+    code = (
+        "import sys; from descentlab import data; data.available('digits'); data.available('fashion-mnist');"
+        "assert not {'torch', 'sklearn', 'torchvision'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- Fashion-MNIST --------------------------------------------------------------------------------------------------
+
+
+@needs_fashion_mnist
+def test_fashion_mnist_as_published(monkeypatch, nowhere):
+    monkeypatch.setattr(data, "SYSTEM_FOLDER", DEBIAN.parent)
+    assert data.available("fashion-mnist")
+    fashion = data.load("fashion-mnist")
+    assert fashion.inputs.shape == (60000, 1, 28, 28) and fashion.test_inputs.shape == (10000, 1, 28, 28)
+    assert (
+        fashion.targets.bincount().tolist() == [6000] * 10 and fashion.test_targets.bincount().tolist() == [1000] * 10
+    )
+    # mean and standard deviation that are commonly used to normalise this set
+    assert fashion.inputs.mean().item() == pytest.approx(0.2860, abs=1e-4)
+    assert fashion.inputs.std().item() == pytest.approx(0.3530, abs=1e-4)
+    assert fashion.class_names[9] == "Ankle boot" and fashion.licence == "MIT"
+
+
+@needs_fashion_mnist
+def test_checksums_are_those_of_the_original_release():
+    """Debian strips name and time from the headers; with these put back, the MD5 sums are torchvision's."""
+    original = {
+        "train-images-idx3-ubyte": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 1504176606),
+        "train-labels-idx1-ubyte": ("25c81989df183df01b3e8a0aad5dffbe", 1504176606),
+        "t10k-images-idx3-ubyte": ("bef4ecab320f06d8554ea6380940ec79", 1504176627),
+        "t10k-labels-idx1-ubyte": ("bb300cfdad3c16e7a12a480ee83cd310", 1504176627),
+    }
+    for name, (md5, seconds) in original.items():
+        packed = (DEBIAN / f"{name}.gz").read_bytes()
+        restored = (
+            packed[:3] + b"\x08" + struct.pack("<I", seconds) + packed[8:10] + name.encode() + b"\0" + packed[10:]
+        )
+        assert hashlib.md5(restored).hexdigest() == md5
+        assert hashlib.sha256(gzip.decompress(packed)).hexdigest() == data.FASHION_MNIST_FILES[name]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("layout", ["", "FashionMNIST/raw"])
+@pytest.mark.parametrize("how", ["root", "environment", "system", "cache"])
+def test_fashion_mnist_is_found(how, layout, packed, small_fashion, nowhere, monkeypatch):
+    write, (train_images, train_labels, test_images, test_labels) = small_fashion
+    assert not data.available("fashion-mnist")
+    root = None
+    if how == "root":
+        root = write(nowhere / "mine" / layout, packed) and nowhere / "mine"
+    elif how == "environment":
+        monkeypatch.setenv("DESCENTLAB_DATA", str(nowhere / "mine"))
+        write(nowhere / "mine" / layout, packed)
+    else:
+        write(nowhere / {"system": "system/fashion-mnist", "cache": "cache/descentlab/FashionMNIST/raw"}[how], packed)
+    assert data.available("fashion-mnist", root=root)
+    fashion = data.load("fashion-mnist", root=root)
+    np.testing.assert_allclose(fashion.inputs[:, 0], train_images / 255, atol=1e-7)
+    np.testing.assert_allclose(fashion.test_inputs[:, 0], test_images / 255, atol=1e-7)
+    assert fashion.targets.tolist() == train_labels.tolist()
+    assert fashion.test_targets.tolist() == test_labels.tolist()
+
+
+def test_root_comes_before_the_environment(small_fashion, nowhere, monkeypatch):
+    write, _ = small_fashion
+    monkeypatch.setenv("DESCENTLAB_DATA", str(write(nowhere / "altered")))
+    (nowhere / "altered" / f"{FASHION[1]}.gz").write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\0"))
+    with pytest.raises(ValueError, match="altered"):
+        data.load("fashion-mnist")
+    assert len(data.load("fashion-mnist", root=write(nowhere / "whole")).inputs) == 20
+
+
+def test_absent_and_offline_names_each_place_and_the_remedies(small_fashion, nowhere, monkeypatch):
+    write, _ = small_fashion
+    monkeypatch.setenv("DESCENTLAB_DATA", str(nowhere / "theirs"))
+    (write(nowhere / "mine") / f"{FASHION[3]}.gz").unlink()  # three files of four are not enough
+    assert not data.available("fashion-mnist", root=nowhere / "mine")
+    with pytest.raises(FileNotFoundError) as raised:
+        data.load("fashion-mnist", root=nowhere / "mine")
+    message = str(raised.value)
+    for place in (
+        "mine",
+        "mine/FashionMNIST/raw",
+        "theirs",
+        "system/fashion-mnist",
+        "cache/descentlab/FashionMNIST/raw",
+    ):
+        assert str(nowhere / place) + "\n" in message
+    for remedy in ("apt-get install dataset-fashion-mnist", "pip install torchvision", "DESCENTLAB_DATA="):
+        assert remedy in message
+    assert "No module named 'torchvision.datasets'" in message
+
+
+def fake_torchvision(monkeypatch, fetch):
+    monkeypatch.setattr(data, "import_module", lambda name: types.SimpleNamespace(FashionMNIST=fetch))
+
+
+@pytest.mark.parametrize("root", [None, "mine"])
+def test_download_through_torchvision(root, small_fashion, nowhere, monkeypatch):
+    write, _ = small_fashion
+    calls = []
+
+    def fetch(folder, download):
+        calls.append((Path(folder), download))
+        write(Path(folder) / "FashionMNIST" / "raw")
+
+    fake_torchvision(monkeypatch, fetch)
+    root = root and nowhere / root
+    for _ in range(2):  # the second time the files are there
+        assert len(data.load("fashion-mnist", root=root).inputs) == 20
+    assert calls == [(root or nowhere / "cache" / "descentlab", True)]
+
+
+@pytest.mark.parametrize("error", [OSError("no route to host"), RuntimeError("File not found or corrupted."), None])
+def test_a_failed_download_says_so(error, small_fashion, nowhere, monkeypatch):
+    def fetch(folder, download):
+        if error:
+            raise error
+
+    fake_torchvision(monkeypatch, fetch)
+    with pytest.raises(FileNotFoundError, match=str(error) if error else "no complete set of files") as raised:
+        data.load("fashion-mnist")
+    assert raised.value.__cause__ is error
+
+
+# -- damaged files --------------------------------------------------------------------------------------------------
+
+
+def flip_a_bit(content):
+    return content[:-20] + bytes([content[-20] ^ 1]) + content[-19:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda packed: packed[: len(packed) // 2], "expected a whole gzip file"),
+        (lambda packed: packed[:-1], "expected a whole gzip file"),
+        (flip_a_bit, "expected a whole gzip file"),
+        (lambda packed: b"<html>not found</html>", "expected a whole gzip file"),
+        (lambda packed: b"", "expected an idx file"),
+        (lambda packed: gzip.compress(flip_a_bit(gzip.decompress(packed))), "expected content with sha256 .*, found "),
+        (
+            lambda packed: gzip.compress(gzip.decompress(packed)[:-28]),
+            r"expected 15696 bytes .*\(20, 28, 28\), found 15668",
+        ),
+        (lambda packed: gzip.compress(gzip.decompress(packed) + b"\0"), "expected 15696 bytes"),
+        (lambda packed: gzip.compress(b"\0\0\x0d\x03" + bytes(12)), "found '00000d03'"),
+    ],
+    ids=[
+        "half",
+        "last byte",
+        "bit of the stream",
+        "web page",
+        "empty",
+        "bit of the content",
+        "short",
+        "long",
+        "floats",
+    ],
+)
+def test_damaged_files_are_refused(damage, message, small_fashion, nowhere):
+    write, _ = small_fashion
+    path = write(nowhere / "mine") / f"{FASHION[0]}.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message) as raised:
+        data.load("fashion-mnist", root=nowhere / "mine")
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (0, 4)])
+@pytest.mark.parametrize("packed", [True, False])
+def test_read_idx_round_trip(shape, packed, tmp_path):
+    array = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    path = tmp_path / ("array.gz" if packed else "array")
+    path.write_bytes(gzip.compress(idx_bytes(array)) if packed else idx_bytes(array))
+    np.testing.assert_array_equal(data.read_idx(path), array)
+
+
+@pytest.mark.parametrize("content", [b"\0\0", b"\0\0\x08\0", b"\x01\0\x08\x01", b"\0\0\x08\x02\0\0\0\x01"])
+def test_read_idx_refuses_a_bad_header(content, tmp_path):
+    (tmp_path / "array").write_bytes(content)
+    with pytest.raises(ValueError, match="expected"):
+        data.read_idx(tmp_path / "array")
+
+
+# -- .npz files -----------------------------------------------------------------------------------------------------
+
+
+def npz_arrays(shape=(6, 5), dtype=np.uint8, labels=(3, 8, 3, 8, 3, 8, 8, 3)):
+    generator = np.random.default_rng(2)
+    images = generator.integers(0, 256, (8, *shape), dtype=np.uint8)
+    images = images if dtype == np.uint8 else (images / 255).astype(dtype)
+    labels = np.array(labels)
+    return {
+        "train_images": images[:6],
+        "train_labels": labels[:6],
+        "test_images": images[6:],
+        "test_labels": labels[6:],
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 3)])
+def test_npz_layouts(shape, dtype, tmp_path):
+    arrays = npz_arrays(shape, dtype)
+    np.savez_compressed(tmp_path / "mine.npz", **arrays)
+    mine = data.load(tmp_path / "mine.npz")
+    channels = shape[2] if len(shape) == 3 else 1
+    assert mine.inputs.shape == (6, channels, 6, 5) and mine.inputs.dtype == torch.float32
+    expected = arrays["train_images"] / (255 if dtype == np.uint8 else 1)
+    for channel in range(channels):
+        picture = expected[..., channel] if len(shape) == 3 else expected
+        np.testing.assert_allclose(mine.inputs[:, channel], picture, atol=1e-7)
+    assert mine.name == "mine" and mine.class_names == ("3", "8")
+    assert mine.targets.tolist() == [0, 1, 0, 1, 0, 1] and mine.test_targets.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
+def test_npz_labels_of_any_integer_type(dtype, tmp_path):
+    low = -1 if np.issubdtype(dtype, np.signedinteger) else 0
+    arrays = npz_arrays()
+    for split in ("train", "test"):
+        arrays[f"{split}_labels"] = np.where(arrays[f"{split}_labels"] == 3, low, 1).astype(dtype)
+    np.savez(tmp_path / "mine.npz", **arrays)
+    mine = data.load(tmp_path / "mine.npz")
+    assert mine.class_names == (str(low), "1") and mine.targets.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_npz_is_found_in_root_and_environment(nowhere, monkeypatch):
+    (nowhere / "mine").mkdir()
+    np.savez(nowhere / "mine" / "x.npz", **npz_arrays())
+    assert data.available("x.npz", root=nowhere / "mine") and not data.available("x.npz")
+    monkeypatch.setenv("DESCENTLAB_DATA", str(nowhere / "mine"))
+    assert data.available("x.npz") and len(data.load("x.npz").inputs) == 6
+    with pytest.raises(FileNotFoundError) as raised:
+        data.load("y.npz", root=nowhere)
+    assert all(str(place) in str(raised.value) for place in (nowhere / "y.npz", nowhere / "mine" / "y.npz"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_labels": None}, "test_labels missing"),
+        ({"train_images": np.zeros((6, 30), np.uint8)}, r"expected train_images of shape .* found \(6, 30\)"),
+        ({"train_images": np.zeros((6, 3, 6, 5), np.uint8)}, r"found \(6, 3, 6, 5\)"),
+        ({"train_images": np.zeros((0, 6, 5), np.uint8)}, r"found \(0, 6, 5\)"),
+        ({"train_images": np.zeros((6, 6, 5), np.int64)}, "uint8 or float, found int64"),
+        ({"train_images": np.full((6, 6, 5), 255.0)}, r"in \[0, 1\], found 255"),
+        ({"test_images": np.full((2, 6, 5), np.nan)}, r"in \[0, 1\], found nan"),
+        ({"test_images": np.zeros((2, 7, 5), np.uint8)}, r"one size, found \(6, 5\) and \(7, 5\)"),
+        ({"train_labels": np.zeros(5, int)}, r"train_labels of integers, shape \(6,\), found int64 of shape \(5,\)"),
+        ({"train_labels": np.zeros(6)}, "found float64"),
+        ({"train_labels": np.zeros((6, 1), int)}, r"of shape \(6, 1\)"),
+        ({"test_labels": np.array([3, 7])}, r"found \[7\] besides"),
+        ({"train_images": np.array([{}] * 6, dtype=object)}, "allow_pickle=False"),
+    ],
+)
+def test_npz_in_another_layout_is_refused(changes, message, tmp_path):
+    arrays = {key: value for key, value in {**npz_arrays(), **changes}.items() if value is not None}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(ValueError, match=message) as raised:
+        data.load(tmp_path / "mine.npz")
+    assert str(tmp_path / "mine.npz") in str(raised.value)
+
+
+class Trap:
+    """Unpickling it fails the test."""
+
+    def __reduce__(self):
+        return pytest.fail, ("unpickled",)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("damage", ["truncated", "bit", "empty", "text", "pickle", "npy"])
+def test_damaged_npz_is_refused(damage, compressed, tmp_path):
+    path = tmp_path / "mine.npz"
+    (np.savez_compressed if compressed else np.savez)(path, **npz_arrays((28, 28)))
+    whole = path.read_bytes()
+    if damage == "npy":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        middle = 200  # within the first array
+        path.write_bytes(
+            {
+                "truncated": whole[: len(whole) // 2],
+                "bit": whole[:middle] + bytes([whole[middle] ^ 16]) + whole[middle + 1 :],
+                "empty": b"",
+                "text": b"not a zip file",
+                "pickle": pickle.dumps(Trap()),
+            }[damage]
+        )
+    with pytest.raises(ValueError, match="mine.npz: not an .npz file"):
+        data.load(path)
+
+
+@pytest.mark.skipif(not (SHARED / "cifar10-jpeg.npz").exists(), reason="needs ../shared/data/cifar10-jpeg.npz")
+def test_an_npz_of_packed_jpegs_is_refused():
+    with pytest.raises(ValueError, match="train_images, test_images missing"):
+        data.load(SHARED / "cifar10-jpeg.npz")
+
+
+# -- two classes as rows --------------------------------------------------------------------------------------------
+
+
+def small_dataset(num_per_class=30, side=8, seed=3):
+    """Random grey levels, the first column black; three classes."""
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 17, (3 * num_per_class, 1, side, side)) / 16
+    images[..., 0] = 0
+    labels = np.arange(3 * num_per_class) % 3
+    tensors = torch.tensor(images, dtype=torch.float32), torch.tensor(labels)
+    return data.Dataset("noise", "none", "here", *tensors, *tensors, ("a", "b", "c"))
+
+
+def separable(rows):
+    """Whether some w has every row · w >= 1, by linear programming."""
+    d = rows.shape[1]
+    return linprog(np.zeros(d), A_ub=-rows, b_ub=-np.ones(len(rows)), bounds=[(None, None)] * d).status == 0
+
+
+def test_binary_rows_against_a_plain_computation():
+    dataset = small_dataset()
+    rows = data.binary_rows(dataset, classes=(1, 2), num_samples=20, seed=5, drop_constant=False, standardize=False)
+    assert rows.shape == (20, 64) and rows.dtype == np.float64
+    # each row is plus an image of class 1, or minus one of class 2; ten of each, all different
+    images = dataset.inputs.flatten(1).double().numpy()
+    labels = dataset.targets.numpy()
+    matches = []
+    for row in rows:
+        sign = 1 if row.sum() > 0 else -1
+        (index,) = np.flatnonzero((images == sign * row).all(axis=1))
+        assert labels[index] == (1 if sign == 1 else 2)
+        matches.append(index)
+    assert len(set(matches)) == 20 and np.sum(labels[matches] == 1) == 10
+    assert not np.array_equal(labels[matches], np.repeat([1, 2], 10))  # the order is mixed
+
+
+def test_binary_rows_standardised():
+    dataset = small_dataset()
+    rows = data.binary_rows(dataset, classes=(0, 1), num_samples=20, seed=1)
+    plain = data.binary_rows(dataset, classes=(0, 1), num_samples=20, seed=1, standardize=False, drop_constant=False)
+    signs = np.sign(plain.sum(axis=1))
+    features = signs[:, None] * rows
+    np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-13)
+    np.testing.assert_allclose(features.std(axis=0), 1, atol=1e-13)
+    # a pixel goes where it is constant, or where a sample has exactly the mean (in sixteenths, so exactly decidable)
+    levels = np.rint(16 * signs[:, None] * plain).astype(int)
+    wanted = ~(20 * levels == levels.sum(axis=0)).any(axis=0)
+    assert 0 < wanted.sum() < 56
+    centred = levels[:, wanted] - levels[:, wanted].mean(axis=0)
+    np.testing.assert_allclose(features, centred / levels[:, wanted].std(axis=0), atol=1e-12)
+
+
+def test_binary_rows_keeps_pixels_where_asked():
+    rows = data.binary_rows(small_dataset(), num_samples=20, drop_constant=False)
+    assert rows.shape == (20, 64)
+    assert not rows[:, ::8].any()  # the black column, and no division by zero
+    assert data.binary_rows(small_dataset(), num_samples=20, standardize=False).shape == (20, 56)
+
+
+def test_binary_rows_depend_on_the_seed_only():
+    first, again, other = (data.binary_rows(small_dataset(), num_samples=10, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape != other.shape or not np.array_equal(first, other)
+
+
+def test_binary_rows_by_class_name_and_reversed():
+    by_number = data.binary_rows(small_dataset(), classes=(2, 0), num_samples=10)
+    np.testing.assert_array_equal(data.binary_rows(small_dataset(), classes=("c", "a"), num_samples=10), by_number)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": (1, 1), "num_samples": 4}, "two different classes"),
+        ({"classes": (0, 3), "num_samples": 4}, "no class 3 in noise; valid are 0 … 2 or a, b, c"),
+        ({"classes": (0, "z"), "num_samples": 4}, "no class 'z'"),
+        ({"num_samples": 5}, "num_samples=5 must be even"),
+        ({"num_samples": 0}, "num_samples=0 must be even and at least 2"),
+        ({"num_samples": 62}, "class 'a' has only 30 training images"),
+    ],
+)
+def test_binary_rows_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        data.binary_rows(small_dataset(), **arguments)
+
+
+def test_binary_rows_without_a_varying_pixel():
+    dataset = small_dataset()
+    with pytest.raises(ValueError, match="no pixel of noise varies"):
+        data.binary_rows(
+            data.Dataset("noise", "", "", torch.zeros(90, 1, 8, 8), *[dataset.targets] * 3, ("a", "b", "c")),
+            num_samples=10,
+        )
+
+
+@pytest.mark.parametrize("num_samples", [10, 20, 40])
+@pytest.mark.parametrize("classes", [(0, 1), (3, 8), (4, 9)])
+def test_digits_rows_are_separable_and_nowhere_zero(classes, num_samples):
+    rows = data.binary_rows(data.load("digits"), classes=classes, num_samples=num_samples)
+    assert num_samples < rows.shape[1] and np.abs(rows).min() > 1e-4
+    assert separable(rows)
+
+
+@needs_fashion_mnist
+def test_fashion_mnist_rows_are_separable_and_nowhere_zero(monkeypatch, nowhere):
+    monkeypatch.setattr(data, "SYSTEM_FOLDER", DEBIAN.parent)
+    rows = data.binary_rows(data.load("fashion-mnist"), classes=("Pullover", "Coat"), num_samples=100)
+    assert rows.shape[1] > 100 and np.abs(rows).min() > 1e-6
+    assert separable(rows)
