@@ -294,6 +294,7 @@ def _number(value: Any) -> str:
         if flat.size > 6:
             return f"{_number(flat.min())} … {_number(flat.max())} ({flat.size} values)"
         return ", ".join(_number(v) for v in flat)
+    value = float(value)  # a notebook stores NaN as text
     if value != 0 and math.isfinite(value) and not 1e-3 <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"

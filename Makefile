@@ -1,0 +1,89 @@
+# `make` lists the targets. Only make and a Python from 3.11 to 3.14 are needed; the rest is installed into .venv.
+
+SHELL := /bin/sh
+NAME ?=
+SCALE ?= book
+CHAPTER_OPTIONS ?=
+
+# Programs in .venv/bin begin with the absolute path of their Python, which must not hold a space; modules may.
+RUN = .venv/bin/python -m
+# .venv is kept while these, and its place, are the same; their contents count, not their dates.
+STAMP = $$( { pwd; cat pyproject.toml constraints.txt; } | cksum)
+FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
+HEADING = @printf '\n=== %s\n'
+
+.PHONY: help setup book test render chapter bench site lock clean
+
+help: ## this list
+	@echo "make TARGET"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r target text; do \
+	  printf '  %-9s %s\n' "$$target" "$$text"; done
+	@echo "Needs make and Python 3.11 to 3.14 (another one: make PYTHON=/path/to/python TARGET)."
+
+setup: ## install everything into .venv, once
+	@if [ "$$(cat .venv/installed 2>/dev/null)" = "$(STAMP)" ] && .venv/bin/python $(FITS); then exit 0; fi; \
+	set -e; \
+	for python in $(if $(PYTHON),"$(PYTHON)") python3 python3.14 python3.13 python3.12 python3.11 none; do \
+	  "$$python" $(FITS) && break || true; \
+	done; \
+	if [ "$$python" = none ]; then \
+	  echo "descentlab needs Python 3.11 to 3.14; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+	  echo "$$python has no venv module; install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; \
+	fi; \
+	echo "Installing into .venv with $$("$$python" -V) ..."; \
+	.venv/bin/python $(FITS) || "$$python" -m venv --clear .venv; \
+	uv=uv; \
+	if ! command -v uv >/dev/null; then \
+	  uv="$(RUN) uv"; $$uv --version >/dev/null 2>&1 || $(RUN) pip install --quiet --disable-pip-version-check uv; \
+	fi; \
+	$$uv pip install $(UPGRADE) --python .venv/bin/python --constraint constraints.txt --group dev --editable .; \
+	echo "$(STAMP)" > .venv/installed
+
+book: setup ## compute every chapter and build the book
+	$(RUN) descentlab run --all
+	$(RUN) descentlab build
+
+render: setup ## build the book from the stored notebooks
+	$(RUN) descentlab build --stored
+
+chapter: setup ## compute one chapter: make chapter NAME=per_sample_adam SCALE=full
+	$(RUN) descentlab run $(NAME) --scale $(SCALE) $(CHAPTER_OPTIONS)
+
+test: setup ## check everything: style, package, chapters, stored notebooks, the built site
+	$(HEADING) "Style and types"
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(HEADING) "The package"
+	$(RUN) pytest tests -n 2 --dist loadscope --ignore tests/test_site.py
+	$(HEADING) "Every chapter at smoke scale"
+	$(RUN) descentlab run --all --scale smoke
+	$(HEADING) "The stored notebooks, computed again"
+	$(RUN) descentlab compare
+	$(HEADING) "The book"
+	$(RUN) descentlab build --stored
+	$(HEADING) "The site, in a browser"
+	$(RUN) pytest tests/test_site.py
+
+bench: setup ## time the methods against their public peers; writes book/bench.json
+	@mkdir -p _build
+	OMP_NUM_THREADS=1 $(RUN) pytest tests/benchmarks --benchmark-only --benchmark-json _build/benchmarks.json
+
+site: render ## _build/site, ready for any static host
+	rm -rf _build/site
+	cp -R _build/html _build/site
+	touch _build/site/.nojekyll
+	@echo "Publish the folder _build/site."
+
+# Without torch's libraries for Linux: torch itself asks for the right ones, and other systems have none.
+lock: setup ## write constraints.txt anew from the newest versions that fit
+	: > constraints.txt
+	rm -f .venv/installed
+	$(MAKE) setup UPGRADE=--upgrade
+	$(RUN) pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton=|uv=)' > constraints.txt
+	echo "$(STAMP)" > .venv/installed
+
+clean: ## remove what was built and computed, but not .venv
+	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
