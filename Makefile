@@ -43,6 +43,7 @@ setup: ## install everything into .venv, once
 
 book: setup ## compute every chapter and build the book
 	$(RUN) descentlab run --all
+	@.venv/bin/python book/_ext/descentlab_book.py
 	$(RUN) descentlab build
 
 render: setup ## build the book from the stored notebooks

@@ -175,6 +175,9 @@ def _run(options: argparse.Namespace) -> int:
     book = _book(options)
     found = chapters.discover(book)
     chosen = list(found) if options.all else _chosen(options, found)
+    if options.all and not found:
+        print("There is no chapter yet.")
+        return 0
     if not chosen:
         raise _UsageError(f"name a chapter, or --all; there are: {', '.join(chapter.name for chapter in found)}")
     only = [key for text in options.only for key in text.replace(",", " ").split()]

@@ -357,6 +357,11 @@ def replace_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON data with `replace_text`, the same text for the same value."""
+    replace_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
 def _partial(chapter: Chapter) -> Path:
     return chapter.root / "_build" / "failed" / chapter.notebook.name
 
@@ -522,7 +527,7 @@ def record_times(results: Iterable[Run]) -> None:
         path = result.chapter.source.parent / "runtimes.json"
         entry = {"seconds": round(result.seconds, 1), "environment": machine("cpu")}
         times = runtimes(path.parent) | {result.chapter.name: entry}
-        replace_text(path, json.dumps(times, indent=1, sort_keys=True) + "\n")
+        write_json(path, times)
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
