@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import linprog
-
 from descentlab import data
+from scipy.optimize import linprog
 
 FASHION = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -429,7 +428,7 @@ def test_damaged_npz_is_refused(damage, compressed, tmp_path):
                 "pickle": pickle.dumps(Trap()),
             }[damage]
         )
-    with pytest.raises(ValueError, match="mine.npz: not an .npz file"):
+    with pytest.raises(ValueError, match=r"mine\.npz: not an \.npz file"):
         data.load(path)
 
 

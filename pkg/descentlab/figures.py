@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BLUE, ORANGE, GREEN, PURPLE, BROWN = "#0476D6", "#D97517", "#005739", "#93248B", "#6D4A02"
+BLUE, ORANGE, GREEN, PURPLE, BROWN = "#188FDC", "#DB5B02", "#02583A", "#942770", "#754D05"
 GREY = "#767676"  # guides and whatever else is not data
 INK = "#222222"  # text and axes
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY)
@@ -304,7 +304,7 @@ def progress(iterable: Iterable[T], *, desc: str, total: int | None = None) -> I
     """
     if os.environ.get("DESCENTLAB_QUIET", "0") not in ("", "0"):
         return iterable
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     bar: Iterable[T] = tqdm(iterable, desc=desc, total=total, dynamic_ncols=True)
     return bar
