@@ -35,7 +35,7 @@ def ax():
 
 # -- colours --------------------------------------------------------------------------------------------------------
 
-WHITE, DARK_PAGE = np.ones(3), np.array([0x14, 0x18, 0x1E]) / 255  # the two backgrounds of the book's theme
+WHITE, DARK_PAGE = np.ones(3), np.array([0x12, 0x12, 0x12]) / 255  # the two backgrounds of the book's theme
 
 
 def rgb(colour):
@@ -71,7 +71,7 @@ def test_contrast_on_white_and_on_dark(colours, least):
 
 
 def test_the_figure_blends_into_the_dark_page():
-    assert contrast(on_dark_page(WHITE), DARK_PAGE) < 1.1
+    assert contrast(on_dark_page(WHITE), DARK_PAGE) < 1.01
 
 
 # Machado, Oliveira and Fernandes (2009), severity 1

@@ -37,7 +37,7 @@ GREY = "#767676"  # guides and whatever else is not data
 INK = "#222222"  # text and axes
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY)
 
-DARK_FILTER = "invert(0.92) hue-rotate(180deg)"
+DARK_FILTER = "invert(0.93) hue-rotate(180deg)"
 
 STYLE: dict[str, Any] = {
     "figure.figsize": (6.4, 3.8),
