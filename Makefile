@@ -4,6 +4,8 @@ SHELL := /bin/sh
 NAME ?=
 SCALE ?= book
 CHAPTER_OPTIONS ?=
+# Chapters and tests run two at a time, with a thread each.
+export OMP_NUM_THREADS = 1
 
 # Programs in .venv/bin begin with the absolute path of their Python, which must not hold a space; modules may.
 RUN = .venv/bin/python -m
@@ -70,7 +72,7 @@ test: setup ## check everything: style, package, chapters, stored notebooks, the
 
 bench: setup ## time the methods against their public peers; writes book/bench.json
 	@mkdir -p _build
-	OMP_NUM_THREADS=1 $(RUN) pytest tests/benchmarks --benchmark-only --benchmark-json _build/benchmarks.json
+	$(RUN) pytest tests/benchmarks --benchmark-only --benchmark-json _build/benchmarks.json
 
 site: render ## _build/site, ready for any static host
 	rm -rf _build/site

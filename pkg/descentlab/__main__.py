@@ -48,8 +48,8 @@ examples:
   descentlab ledger --json | jq '.[] | select(.verdict != "reproduced") | .claim'
 """
 _NO_BOOK = (
-    "the chapters are not part of the installed package: run this inside a checkout (or unpacked source archive) of "
-    "descentlab, or name its folder with --book PATH"
+    "the chapters live in the source checkout, not in the installed package: "
+    "git clone https://github.com/descentlab/descentlab, and run this inside it (or name its book with --book PATH)"
 )
 
 
@@ -179,7 +179,9 @@ def _run(options: argparse.Namespace) -> int:
         print("There is no chapter yet.")
         return 0
     if not chosen:
-        raise _UsageError(f"name a chapter, or --all; there are: {', '.join(chapter.name for chapter in found)}")
+        raise _UsageError(f"name a chapter, or --all; there are: {', '.join(c.name for c in found) or 'none yet'}")
+    if options.record_time and (options.scale != "book" or options.only):
+        raise _UsageError("--record-time is for whole chapters at scale book")
     only = [key for text in options.only for key in text.replace(",", " ").split()]
     for chapter in chosen if only else ():
         keys = chapters.claim_keys(chapter)
@@ -191,9 +193,9 @@ def _run(options: argparse.Namespace) -> int:
     settings = {"scale": options.scale, "seed": options.seed, "device": options.device}
     results = chapters.run(chosen, **settings, only=only, jobs=options.jobs)
     good = [result for result in results if not result.error]
+    rows = [row for result in good for row in result.rows]
     if only:
-        rows = [row for result in good for row in claims.collect(result.target)]
-        print(_table([row for row in rows if any(chapters.covers(row["claim"], key) for key in only)]))
+        print(_table(rows))
     if options.scale == "full" and options.seed == 0 and not only:
         for result in good:
             path = chapters.record_full(result, seed=options.seed, device=options.device)
@@ -201,7 +203,6 @@ def _run(options: argparse.Namespace) -> int:
     if options.record_time:
         chapters.record_times(good)
     failed = [result.chapter.name for result in results if result.error]
-    rows = [row for result in good for row in claims.collect(result.target)]
     ran = f"{len(good)} of {len(results)} chapters ran in {time.perf_counter() - start:.0f} s"
     print(f"{ran}; {claims.count(rows)}." + f" Failed: {', '.join(failed)}." * bool(failed))
     return 1 if failed else 0
@@ -259,9 +260,10 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     book = _book(options)
-    code = chapters.build(book, stored=options.stored)
+    source = chapters.site_source(book, stored=options.stored)
+    code = chapters.build(source, book.parent)
     if code == 0:
-        print(f"\n{claims.count(claims.collect(book))}.\nThe book: {chapters.front_page(book).as_uri()}")
+        print(f"\n{claims.count(claims.collect(source / book.name))}.\nThe book: {chapters.front_page(book).as_uri()}")
     return code
 
 

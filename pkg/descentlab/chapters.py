@@ -12,7 +12,7 @@ written under ``_build``:
 ``_build/check/``      scale ``smoke``
 ``_build/full/``       scale ``full``; what it measured goes to ``book/cpu`` or ``book/gpu``
 ``_build/run/``        another seed, a chosen device, a few claims only
-``_build/fallback/``   the default run where a data set is missing: a copy of the book with that chapter recomputed
+``_build/fallback/``   the default run where a data set is missing; the site then shows this copy
 ``_build/failed/``     the partial notebook of a chapter that failed
 =====================  =================================================================
 
@@ -34,13 +34,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import date
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from descentlab import claims
+from descentlab import claims, data
 
 SCALES = ("smoke", "book", "full")
 DEVICES = ("auto", "cpu", "cuda")
@@ -53,6 +54,7 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
+    "DESCENTLAB_QUIET": "1",  # a progress bar in a cell would be stored with its output
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -192,6 +194,13 @@ class Run:
     target: Path
     seconds: float
     error: str = ""
+    only: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The ledger rows of the run, those asked for; none of a chapter that failed."""
+        rows = [] if self.error else claims.collect(self.target)
+        return [row for row in rows if not self.only or any(covers(row["claim"], key) for key in self.only)]
 
 
 def find_book(start: Path | None = None) -> Path | None:
@@ -224,9 +233,20 @@ def covers(key: str, asked: str) -> bool:
 
 
 def claim_keys(chapter: Chapter) -> list[str]:
-    """Claims of a chapter, known without running it: from its cells' tags and its stored ledger."""
-    stored = claims.collect(chapter.notebook) if chapter.notebook.exists() else []
-    return sorted({*chapter.claims, *(row["claim"] for row in stored)}, key=_natural)
+    """Claims of a chapter, known without running it: cells' tags, and the stored ledger or else the declarations."""
+    if chapter.notebook.exists():
+        declared = [row["claim"] for row in claims.collect(chapter.notebook)]
+    else:
+        declared = [claim.key for claim in _in_module(chapter.name, "CLAIMS", ())]
+    return sorted({*chapter.claims, *declared}, key=_natural)
+
+
+def _in_module(name: str, attribute: str, default: Any) -> Any:
+    """An attribute of the paper's module, if there are both."""
+    try:
+        return getattr(import_module(f"descentlab.{name}"), attribute, default)
+    except ModuleNotFoundError:
+        return default
 
 
 def _natural(key: str) -> list[Any]:
@@ -236,10 +256,6 @@ def _natural(key: str) -> list[Any]:
 def missing_data(chapter: Chapter) -> list[str]:
     """Data sets that the stored notebook used and this machine does not have."""
     used = claims.data_used(chapter.notebook) if chapter.notebook.exists() else []
-    if not set(used) - {"digits"}:
-        return []  # scikit-learn brings the digits along; torch need not be imported to know
-    from descentlab import data
-
     return [name for name in used if not data.available(name)]
 
 
@@ -399,8 +415,6 @@ def run(
     for chapter in chapters:
         folder = _folder(chapter, scale, seed, device, only)
         works.append(_Work(chapter, folder / chapter.notebook.name, parameters, tuple(only)))
-    if default and not only:
-        _start_fallback(works)
     alone = [[work] for work in works if work.chapter.processes > 1]
     waves = [[work for work in works if work.chapter.processes == 1], *alone]
     return [ended for wave in waves if wave for ended in _run_wave(wave, jobs)]
@@ -425,19 +439,9 @@ def _folder(chapter: Chapter, scale: str, seed: int, device: str, only: Sequence
         return build / {"smoke": "check", "full": "full"}[scale]
     if missing := missing_data(chapter):
         print(f"{chapter.name}: {', '.join(missing)} not found here; the stored notebook stays, a copy is computed.")
-        return build / "fallback" / "book"
+        return build / "fallback"
+    (build / "fallback" / chapter.notebook.name).unlink(missing_ok=True)
     return chapter.source.parent
-
-
-def _start_fallback(works: Sequence[_Work]) -> None:
-    """Make ``_build/fallback`` a copy of the book's sources if a chapter goes there; remove an earlier copy."""
-    for root in {work.chapter.root for work in works}:
-        copy = root / "_build" / "fallback"
-        shutil.rmtree(copy, ignore_errors=True)
-        if any(copy in work.target.parents for work in works):
-            shutil.copytree(root / "book", copy / "book")
-            for path in root.glob("_*.yml"):
-                shutil.copy(path, copy)
 
 
 def _run_wave(works: Sequence[_Work], jobs: int) -> list[Run]:
@@ -460,7 +464,7 @@ def _run_wave(works: Sequence[_Work], jobs: int) -> list[Run]:
             for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
                 work = waiting.pop(future)
                 error = future.exception()  # the worker itself died
-                result = Run(work.chapter, work.target, 0.0, f"{error!r}") if error else future.result()
+                result = Run(work.chapter, work.target, 0.0, repr(error)) if error else future.result()
                 show()
                 if work.target in bars:
                     bars.pop(work.target).close()
@@ -494,7 +498,7 @@ def _work(work: _Work) -> Run:
         error = f"cell [{failure.exec_count}]:\n\n{failure.source}\n\n{trace or failure.evalue}"
     except Exception as failure:  # a kernel that died, a file that cannot be written: the other chapters go on
         error = f"{type(failure).__name__}: {failure}"
-    return Run(work.chapter, work.target, time.perf_counter() - start, error)
+    return Run(work.chapter, work.target, time.perf_counter() - start, error, work.only)
 
 
 def _line(result: Run) -> str:
@@ -502,7 +506,7 @@ def _line(result: Run) -> str:
     root, partial = result.chapter.root, _partial(result.chapter)
     head = f"{result.chapter.name:<26}{result.seconds:5.0f} s   "
     if not result.error:
-        return head + f"{claims.count(claims.collect(result.target))}   {_relative(result.target, root)}"
+        return head + f"{claims.count(result.rows)}   {_relative(result.target, root)}"
     kept = f"\n\nThe notebook so far: {_relative(partial, root)}" if partial.exists() else ""
     stored = "; the stored one is unchanged." if result.chapter.notebook.exists() else "."
     return head + f"FAILED in {result.error}{kept}{stored if kept else ''}\n"
@@ -515,9 +519,10 @@ def _relative(path: Path, root: Path) -> str:
 def record_full(result: Run, *, seed: int, device: str) -> Path:
     """Commit to ``book/cpu/<name>.json`` or ``book/gpu/`` what a run at full scale measured; returns the path."""
     where = machine(device)
-    environment = {**where, "seconds": round(result.seconds, 1), "seeds": _seeds(result.chapter.name, seed)}
+    seeds = getattr(_in_module(result.chapter.name, "FULL", None), "seeds", seed)  # those of the module's experiment
+    environment = {**where, "seconds": round(result.seconds, 1), "seeds": seeds}
     path = result.chapter.source.parent / ("gpu" if where["cuda"] else "cpu") / f"{result.chapter.name}.json"
-    claims.write_recorded(path, claims.collect(result.target), environment)
+    claims.write_recorded(path, result.rows, environment)
     return path
 
 
@@ -550,16 +555,6 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "torch": _version("torch"),
         "commit": _commit(),
     }
-
-
-def _seeds(name: str, seed: int) -> Any:
-    """Seeds of the full experiment where the paper's module names them, else the seed of the run."""
-    from importlib import import_module
-
-    try:
-        return getattr(import_module(f"descentlab.{name}").FULL, "seeds", seed)
-    except (ImportError, AttributeError):
-        return seed
 
 
 def _version(package: str) -> str:
@@ -598,18 +593,31 @@ def compare(book: Path) -> int:
     return subprocess.run(command, cwd=book.parent, env=os.environ | ENVIRONMENT).returncode
 
 
-def build(book: Path, *, stored: bool = False) -> int:
-    """Render the book into ``_build/html`` with Jupyter Book, warnings being errors; returns an exit code.
+def site_source(book: Path, *, stored: bool = False) -> Path:
+    """The folder from which the site is built.
 
-    Takes the copy under ``_build/fallback`` where the last run made one, unless `stored`.
+    That of the book, unless the last run left notebooks in ``_build/fallback``: then a copy in which they replace the
+    stored ones. With `stored` it is always that of the book.
     """
     root = book.parent
-    fallback = root / "_build" / "fallback"
-    tree = fallback if fallback.exists() and not stored else root
-    if tree is fallback:
-        print("Some data are missing here: the pages show what was recomputed without them.")
+    recomputed = [] if stored else sorted((root / "_build" / "fallback").glob("*.ipynb"))
+    if not recomputed:
+        return root
+    copy = root / "_build" / "source"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(book, copy / book.name)
+    for path in root.glob("_*.yml"):
+        shutil.copy(path, copy)
+    for path in recomputed:
+        shutil.copy(path, copy / book.name)
+        print(f"{path.stem}: the page shows what was recomputed here, without some of the data.")
+    return copy
+
+
+def build(source: Path, root: Path) -> int:
+    """Render the book in `source` into ``_build/html`` of `root`, warnings being errors; returns an exit code."""
     code = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"  # it has no `python -m` form
-    command = [sys.executable, "-c", code, "build", str(tree), "--path-output", str(root), "-W", "--keep-going"]
+    command = [sys.executable, "-c", code, "build", str(source), "--path-output", str(root), "-W", "--keep-going"]
     return subprocess.run(command, cwd=root).returncode
 
 

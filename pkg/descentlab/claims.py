@@ -256,7 +256,8 @@ def _stored(folder: str | Path) -> list[dict[str, Any]]:
     found = []
     for notebook in [path] if path.is_file() else sorted(path.glob("*.ipynb")):
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-            found += [o["metadata"]["descentlab"] for o in cell.get("outputs", []) if "descentlab" in o.get("metadata", {})]
+            metadata = [output.get("metadata", {}) for output in cell.get("outputs", [])]
+            found += [entry["descentlab"] for entry in metadata if "descentlab" in entry]
     return found
 
 
