@@ -24,17 +24,15 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import descentlab
+from descentlab.chapters import PAPERS, runtimes
 from descentlab.claims import _MARKS as MARKS
 from descentlab.claims import VERDICTS, collect, count, data_used
 from descentlab.claims import _measured as measured_text
+from descentlab.data import SOURCES
 
-try:
-    from descentlab.chapters import PAPERS
-except ImportError:
-    PAPERS = ()
 
 MATHJAX = "tex-svg-full.js"  # one file, no fonts: also reads from a folder, where browsers refuse local fonts
-SOURCES = {"paper": "the paper", "prior": "earlier work", "derived": "derived here"}
+STATED_BY = {"paper": "the paper", "prior": "earlier work", "derived": "derived here"}
 
 
 def html(text: str) -> nodes.raw:
@@ -50,7 +48,7 @@ def sentence(rows: Iterable[Mapping[str, Any]]) -> str:
 def source_of(row: Mapping[str, Any]) -> str:
     """Whose statement a claim is: ``"paper"``, ``"prior"`` (earlier work) or ``"derived"`` (ours)."""
     first = row["where"].split(":")[0].split()[0].strip(",;").lower()
-    return first if first in SOURCES else "paper"
+    return first if first in STATED_BY else "paper"
 
 
 class BookDirective(SphinxDirective):
@@ -94,16 +92,15 @@ class Ledger(BookDirective):
     def row(self, row: Mapping[str, Any]) -> list[nodes.Node]:
         name, key = row["chapter"], row["claim"]
         text = escape(" ".join(str(row[k]) for k in ("claim", "says", "where", "control", "note")).lower(), quote=True)
-        link = self.inline(f"[{name}]({name}.ipynb)") if f"book/{name}" in self.env.found_docs else [nodes.Text(name)]
+        chapter = f"[{name}]({name}.ipynb)" if f"book/{name}" in self.env.found_docs else name
         return [
             html(
                 f'<tr role="row" id="{name}-{key}" data-chapter="{name}" data-verdict="{row["verdict"]}" '
-                f'data-source="{source_of(row)}" data-text="{text}"><th scope="row" role="rowheader">{key}'
+                f'data-source="{source_of(row)}" data-text="{text}"><th scope="row" role="rowheader">{key}</th>'
+                '<td role="cell" class="dl-statement">'
             ),
-            nodes.paragraph("", "", *link, classes=["dl-chapter"]),
-            html('</th><td role="cell" class="dl-statement">'),
             self.paragraph(row["says"]),
-            self.paragraph(row["where"], "dl-where"),
+            self.paragraph(f"{chapter}, {row['where']}", "dl-where"),
             *([self.paragraph(row["note"], "dl-note")] if row["note"] else []),
             *self.details(row),
             html('</td><td role="cell" data-label="Expected">'),
@@ -117,7 +114,7 @@ class Ledger(BookDirective):
     def details(self, row: Mapping[str, Any]) -> list[nodes.Node]:
         """How the claim is checked, folded."""
         facts = {"Tolerance": f"{row['tolerance']:g}: {row['why']}", "Negative control": row["control"]}
-        facts["Whose statement"] = SOURCES[source_of(row)]
+        facts["Whose statement"] = STATED_BY[source_of(row)]
         if run := row["recorded"]:
             facts["Recorded run"] = ", ".join(f"{k} {v}" for k, v in run.items())
         else:
@@ -133,7 +130,7 @@ class Ledger(BookDirective):
         verdicts = [row["verdict"] for row in rows]
         tiles = "".join(f"<li>{badge(v)} <strong>{verdicts.count(v)}</strong></li>" for v in VERDICTS)
         chapters = {name: name for name in dict.fromkeys(row["chapter"] for row in rows)}
-        selects = select("chapter", "Chapter", chapters) + select("verdict", "Verdict", {v: f"{MARKS[v]} {v}" for v in VERDICTS}) + select("source", "Whose statement", SOURCES)
+        selects = select("chapter", "Chapter", chapters) + select("verdict", "Verdict", {v: f"{MARKS[v]} {v}" for v in VERDICTS}) + select("source", "Whose statement", STATED_BY)
         return (
             f'<ul class="dl-tiles" aria-label="Claims by verdict">{tiles}</ul>'
             f'<form class="dl-filter" aria-label="Filter the ledger" hidden>{selects}'
@@ -205,10 +202,21 @@ class Runtimes(Table):
 
     missing = "Not recorded yet. `descentlab run --record-time` writes `book/runtimes.json`, and this table appears."
 
-    def table(self) -> tuple[list[str], list[list[str]], str]:
-        times = read_json(self.book / "runtimes.json")
-        body = [[f"[{name}]({name}.ipynb)", duration(entry)] for name, entry in times.items() if f"book/{name}" in self.env.found_docs]
-        return ["Chapter", "Run time at book scale"], body, ""
+    def table(self) -> tuple[list[str], list[list[Any]], str]:
+        body = [
+            [f"[{name}]({name}.ipynb)", duration(time["seconds"]), time["environment"]["device"], time["environment"]["date"]]
+            for name, time in runtimes(self.book).items()
+            if f"book/{name}" in self.env.found_docs
+        ]
+        return ["Chapter", "Run time at book scale", "On", "Date"], body, ""
+
+
+class DataSets(Table):
+    """Licence and origin of each data set, from ``descentlab.data``."""
+
+    def table(self) -> tuple[list[str], list[list[Any]], str]:
+        body = [[f"`{name}`", s.title, s.licence, linked(s.origin)] for name, s in SOURCES.items()]
+        return ["Name", "What", "Licence", "Origin"], body, ""
 
 
 class Bench(Table):
@@ -216,7 +224,7 @@ class Bench(Table):
 
     missing = "Not recorded yet. `make bench` writes `book/bench.json`, and this table appears."
 
-    def table(self) -> tuple[list[str], list[list[str]], str]:
+    def table(self) -> tuple[list[str], list[list[Any]], str]:
         bench = read_json(self.book / "bench.json")
         body = [
             [f"`{b['name']}`", *(engineering(b["stats"][k]) for k in ("min", "median", "stddev")), b["stats"]["rounds"]]
@@ -232,10 +240,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def duration(entry: Any) -> str:
-    """``"63 s"`` out of a number of seconds, or of a mapping that has them under ``"seconds"``."""
-    seconds = entry["seconds"] if isinstance(entry, Mapping) else entry
+def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def linked(text: str) -> str:
+    """Markdown in which ``doi:…`` and ``arXiv:…`` are links."""
+    text = re.sub(r"doi:(\S+)", r"[doi:\1](https://doi.org/\1)", text)
+    return re.sub(r"arXiv:([\d.]+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
 
 
 def engineering(seconds: float) -> str:
@@ -267,11 +279,11 @@ def introduce(app: Sphinx, document: nodes.document) -> None:
     if paper is None or title is None:
         return
     book = Path(app.srcdir) / "book"
-    times, data = read_json(book / "runtimes.json"), data_used(book / f"{name}.ipynb")
+    times, data = runtimes(book), data_used(book / f"{name}.ipynb")
     facts = {
         "Paper": f'{escape(paper.title)}. {escape(paper.authors)}. <a href="https://arxiv.org/abs/{paper.arxiv}">arXiv {paper.arxiv}</a>',
-        "Run time": f"{duration(times[name])} on one core" if name in times else "",
-        "Real data": ", ".join(escape(d) for d in data),
+        "Run time": duration(times[name]["seconds"]) if name in times else "",
+        "Real data": ", ".join(f'{d} (<a href="glossary.html#data-sets">{SOURCES[d].licence}</a>)' for d in data if d in SOURCES),
         "Ledger": f'{sentence(collect(book / f"{name}.ipynb"))} (<a href="claims.html#chapter={name}">open</a>)',
     }
     items = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in facts.items() if text)
@@ -296,6 +308,12 @@ def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
         shutil.copyfile(source.locate(), target / MATHJAX)
 
 
+def drop_repeated_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Live code's settings are registered twice, which browsers report as an error on each page."""
+    scripts = {(script.filename or "", script.attributes.get("body")): script for script in context["script_files"]}
+    context["script_files"] = list(scripts.values())
+
+
 def update_count(readme: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
     """Write the ledger's count between the markers of `readme`; returns whether it changed."""
     old = readme.read_text(encoding="utf-8")
@@ -311,12 +329,14 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "ledger-count": LedgerCount,
         "papers": Papers,
         "chapter-figure": ChapterFigure,
+        "data-sets": DataSets,
         "runtimes": Runtimes,
         "bench": Bench,
     }.items():
         app.add_directive(name, directive)
     app.connect("config-inited", use_local_mathjax)
     app.connect("doctree-read", introduce)
+    app.connect("html-page-context", drop_repeated_scripts)
     app.connect("build-finished", copy_mathjax)
     return {"version": descentlab.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
