@@ -1,0 +1,236 @@
+"""The engine: what is executed, where it is stored, and what happens when a chapter fails."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from descentlab import chapters, claims, data
+
+# Three claims in a small chapter; the value of C1 is the seed, so that a run shows its parameters.
+SETUP = """\
+import os
+from descentlab.claims import Claim, Ledger
+keys = ["C1", "C2", "C3a", "C3b"]
+ledger = Ledger("toy", [Claim(k, k, "derived", "at least", 0.0, 0.0, "exact") for k in keys], scale=scale, data=DATA)
+print(scale, seed, device, os.environ["OMP_NUM_THREADS"], os.environ["DESCENTLAB_QUIET"], os.path.basename(os.getcwd()))
+"""
+TOY = (
+    ("claim-C1", 'ledger.record("C1", seed)'),
+    ("claim-C2", 'ledger.record("C2", -1.0)'),
+    ("claim-C3a, claim-C3b", 'ledger.record("C3a", 1.0); ledger.record("C3b", 2.0)'),
+    ("hide-input", "ledger"),
+    ("nbval-check-output", "print(ledger.verdicts())"),
+)
+
+
+def toy(data_used=()):
+    return (("hide-input", SETUP.replace("DATA", repr(data_used))), *TOY)
+
+
+def cells_of(path):
+    return json.loads(path.read_text())["cells"]
+
+
+def verdicts(path):
+    return {row["claim"]: row["verdict"] for row in claims.collect(path)}
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory, write_chapter):
+    """A book with a chapter that works and one that fails, executed once."""
+    book = tmp_path_factory.mktemp("a path with {braces}") / "book"
+    write_chapter(book, "toy", *toy())
+    write_chapter(book, "broken", ("x", "before = 1"), ("x", "raise ValueError('no such luck')"), ("x", "after = 2"))
+    (book / "broken.ipynb").write_text('{"cells": []}\n')  # what an earlier run stored
+    (book / "page.md").write_text("# A page without code\n")
+    return book
+
+
+@pytest.fixture(scope="module")
+def first(book):
+    return {result.chapter.name: result for result in chapters.run(chapters.discover(book))}
+
+
+@pytest.fixture
+def toy_chapter(book):
+    return next(chapter for chapter in chapters.discover(book) if chapter.name == "toy")
+
+
+def test_pages_without_a_kernel_are_no_chapters(book):
+    assert [chapter.name for chapter in chapters.discover(book)] == ["broken", "toy"]
+
+
+def test_the_default_run_is_stored_in_the_book(book, first):
+    assert not first["toy"].error
+    assert first["toy"].target == book / "toy.ipynb"
+    assert verdicts(book / "toy.ipynb") == {
+        "C1": "reproduced",
+        "C2": "not reproduced",
+        "C3a": "reproduced",
+        "C3b": "reproduced",
+    }
+    printed = next(cell for cell in cells_of(book / "toy.ipynb") if cell.get("outputs"))["outputs"][0]["text"]
+    assert "".join(printed) == "book 0 auto 1 1 book\n"
+
+
+def test_stored_notebooks_hold_nothing_that_differs_between_runs(book, first):
+    notebook = json.loads((book / "toy.ipynb").read_text())
+    assert set(notebook["metadata"]) == {"kernelspec"}
+    assert [cell["id"] for cell in notebook["cells"]] == [f"cell-{i:02d}" for i in range(len(notebook["cells"]))]
+    assert {key for cell in notebook["cells"] for key in cell["metadata"]} <= {"tags", "mystnb"}
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+
+
+def test_executing_again_gives_the_same_bytes(book, first, toy_chapter):
+    before = (book / "toy.ipynb").read_bytes()
+    (again,) = chapters.run([toy_chapter])
+    assert not again.error
+    assert (book / "toy.ipynb").read_bytes() == before
+
+
+def test_a_failure_leaves_the_stored_notebook_and_keeps_the_partial_one(book, first):
+    error = first["broken"].error
+    assert "raise ValueError('no such luck')" in error
+    assert "ValueError: no such luck" in error
+    assert "\x1b[" not in error
+    assert (book / "broken.ipynb").read_text() == '{"cells": []}\n'
+    partial = cells_of(book.parent / "_build" / "failed" / "broken.ipynb")
+    assert any("no such luck" in json.dumps(cell.get("outputs", [])) for cell in partial)
+    assert first["broken"].rows == []
+
+
+def test_other_runs_are_stored_elsewhere(book, first, toy_chapter):
+    before = (book / "toy.ipynb").read_bytes()
+    (run,) = chapters.run([toy_chapter], seed=7, device="cpu", only=["C1", "C3"])
+    assert run.target == book.parent / "_build" / "run" / "toy.ipynb"
+    assert [(row["claim"], row["measured"]) for row in run.rows] == [("C1", 7.0), ("C3a", 1.0), ("C3b", 2.0)]
+    assert verdicts(run.target)["C2"] == "not measured"
+    assert (book / "toy.ipynb").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder"),
+    [
+        ({}, "book"),
+        ({"scale": "smoke"}, "_build/check"),
+        ({"scale": "full"}, "_build/full"),
+        ({"scale": "full", "device": "cuda"}, "_build/full"),
+        ({"seed": 1}, "_build/run"),
+        ({"device": "cpu"}, "_build/run"),
+        ({"only": ["C1"]}, "_build/run"),
+    ],
+)
+def test_where_a_run_is_stored(tmp_path, settings, folder):
+    chapter = chapters.Chapter(tmp_path / "book" / "toy.md")
+    given = {"scale": "book", "seed": 0, "device": "auto", "only": [], **settings}
+    assert chapters._folder(chapter, *given.values()) == tmp_path / folder
+
+
+def test_missing_data_leave_the_stored_notebook_alone(book, first, toy_chapter, monkeypatch, capsys):
+    stored = (book / "toy.ipynb").read_text()
+    (book / "toy.ipynb").write_text(stored.replace('"data": []', '"data": ["fashion-mnist"]'))
+    try:
+        assert chapters.missing_data(toy_chapter) == [] or not data.available("fashion-mnist")
+        monkeypatch.setattr(data, "available", lambda name: False)
+        assert chapters.missing_data(toy_chapter) == ["fashion-mnist"]
+        target = chapters._folder(toy_chapter, "book", 0, "auto", [])
+        assert target == book.parent / "_build" / "fallback"
+        assert "fashion-mnist not found here" in capsys.readouterr().out
+
+        chapters.replace_text(target / "toy.ipynb", '{"cells": []}')
+        source = chapters.site_source(book)
+        assert (source / "book" / "toy.ipynb").read_text() == '{"cells": []}'
+        assert (source / "book" / "page.md").exists()
+        assert chapters.site_source(book, stored=True) == book.parent
+
+        (book / "broken.ipynb").unlink()
+        assert chapters.compare(book) == 0
+        assert "toy: not compared, since fashion-mnist is not found here." in capsys.readouterr().out
+    finally:
+        (book / "toy.ipynb").write_text(stored)
+        (book / "broken.ipynb").write_text('{"cells": []}\n')
+    monkeypatch.undo()
+    chapters._folder(toy_chapter, "book", 0, "auto", [])  # all data are there again: the copy is out of date
+    assert chapters.site_source(book) == book.parent
+
+
+def test_stored_verdicts_are_compared(tmp_path, write_chapter, book, first):
+    copy = tmp_path / "book" / "toy.ipynb"
+    write_chapter(copy.parent, "toy", *toy())
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "nbval.cfg").write_text("[none]\nregex: @@\nreplace: @\n")
+    copy.write_text((book / "toy.ipynb").read_text())
+    assert chapters.compare(copy.parent) == 0
+    copy.write_text(copy.read_text().replace("C2   not reproduced", "C2   reproduced"))
+    assert chapters.compare(copy.parent) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "expected"),
+    [("C3", "C3", True), ("C3a", "C3", True), ("C3.1", "C3", True), ("C30", "C3", False), ("C3", "C3a", False)],
+)
+def test_a_claim_covers_its_parts(key, asked, expected):
+    assert chapters.covers(key, asked) is expected
+
+
+def test_only_keeps_cells_without_a_claim(tmp_path, write_chapter):
+    path = write_chapter(tmp_path, "toy", *toy())
+    code = [cell.source for cell in chapters.source(path, ["C3b"]).cells if cell.cell_type == "code"]
+    assert any("C3a" in source for source in code)
+    assert not any('record("C1"' in source or 'record("C2"' in source for source in code)
+    assert any("verdicts()" in source for source in code)
+
+
+def test_claims_are_known_from_tags_and_declarations(tmp_path, write_chapter, monkeypatch):
+    path = write_chapter(tmp_path, "toy", ("claim-C10", "1"), ("claim-C2", "2"))
+    assert chapters.claim_keys(chapters.discover(tmp_path)[0]) == ["C2", "C10"]
+    module = type(sys)("descentlab.toy")
+    module.CLAIMS = [claims.Claim("C7", "says", "derived", "approx", 1.0, 0.1, "rate")]
+    monkeypatch.setitem(sys.modules, "descentlab.toy", module)
+    assert chapters.claim_keys(chapters.Chapter(path)) == ["C7"]
+
+
+def test_a_chapter_may_declare_its_processes(tmp_path, write_chapter):
+    write_chapter(tmp_path, "alone", front="descentlab: {processes: 2}\n")
+    assert [chapter.processes for chapter in chapters.discover(tmp_path)] == [2]
+
+
+def test_replacing_is_atomic(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def crash(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(OSError, match="disk full"):
+        chapters.replace_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_full_runs_are_recorded_with_their_environment(tmp_path, book, first):
+    chapter = chapters.Chapter(tmp_path / "book" / "toy.md")
+    path = chapters.record_full(chapters.Run(chapter, book / "toy.ipynb", 12.34), seed=0, device="cpu")
+    assert path == tmp_path / "book" / "cpu" / "toy.json"
+    stored = json.loads(path.read_text())
+    assert {"date", "device", "seconds", "seeds", "torch", "commit", "python"} <= set(stored["environment"])
+    assert stored["environment"]["seconds"] == 12.3
+    assert stored["measured"] == {"C1": 0.0, "C2": -1.0, "C3a": 1.0, "C3b": 2.0}
+
+
+def test_times_are_recorded_beside_those_of_other_chapters(tmp_path):
+    for name in ("a", "b"):
+        chapter = chapters.Chapter(tmp_path / f"{name}.md")
+        chapters.record_times([chapters.Run(chapter, chapter.notebook, 1.0)])
+    assert set(chapters.runtimes(tmp_path)) == {"a", "b"}
+
+
+def test_the_engine_imports_nothing_heavy():
+    code = "import sys, descentlab.chapters; print({'torch', 'numba', 'papermill', 'scipy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
