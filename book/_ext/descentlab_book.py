@@ -30,7 +30,6 @@ from descentlab.claims import VERDICTS, collect, count, data_used
 from descentlab.claims import _measured as measured_text
 from descentlab.data import SOURCES
 
-
 MATHJAX = "tex-svg-full.js"  # one file, no fonts: also reads from a folder, where browsers refuse local fonts
 STATED_BY = {"paper": "the paper", "prior": "earlier work", "derived": "derived here"}
 
