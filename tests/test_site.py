@@ -18,8 +18,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SITE = Path(os.environ.get("DESCENTLAB_SITE", ROOT / "_build" / "html")).resolve()
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PAGES = sorted(str(p.relative_to(SITE)) for p in SITE.rglob("*.html") if "_static" not in p.parts and p.name != "index.html")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAGES = sorted(
+    str(p.relative_to(SITE)) for p in SITE.rglob("*.html") if "_static" not in p.parts and p.name != "index.html"
+)
 CHAPTERS = [page for page in PAGES if (ROOT / page).with_suffix(".ipynb").exists()]
 NOT_OURS = {"aria-required-children": "citation-list"}  # Sphinx's own markup of a bibliography
 MATH_DONE = "() => !window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)"
@@ -222,7 +232,9 @@ def test_search_finds_a_word(page):
 def test_chapter_has_launch_buttons(page, name):
     page.goto(name)
     notebook = name.replace(".html", ".ipynb")
-    targets = page.locator(".dropdown-launch-buttons a").evaluate_all("links => links.map(a => decodeURIComponent(a.href))")
+    targets = page.locator(".dropdown-launch-buttons a").evaluate_all(
+        "links => links.map(a => decodeURIComponent(a.href))"
+    )
     for service in ("colab.research.google.com", "mybinder.org"):
         assert any(service in target and notebook in target for target in targets), targets
     assert page.locator("[onclick*=Thebe]").count() > 0
@@ -281,6 +293,8 @@ def test_internal_links_lead_somewhere():
             if not address.startswith("site:") or path == "index.html":
                 continue
             known = pages.get(path)
-            if not (SITE / path).exists() or (known and fragment and "=" not in fragment and unquote(fragment) not in known.anchors):
+            if not (SITE / path).exists() or (
+                known and fragment and "=" not in fragment and unquote(fragment) not in known.anchors
+            ):
                 broken.append(f"{name}: {target}")
     assert broken == []
