@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 mpl.use("agg")
 
-from descentlab import figures
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+
+from descentlab import figures
 
 STYLE_SHEET = Path(__file__).parents[1] / "book" / "_static" / "book.css"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
