@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.metadata import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -82,11 +82,12 @@ class Ledger(BookDirective):
         rows = collect(self.book)
         if not rows:
             return [self.paragraph("No chapter has been computed yet: `make book` fills this page.")]
-        head = "".join(f'<th scope="col" role="columnheader">{h}</th>' for h in ("Claim", "Statement", "Expected", "Measured", "Verdict"))
-        out = [html(self.filter_form(rows)), html(f'<table class="dl-ledger" role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">')]
-        for row in rows:
-            out += self.row(row)
-        return [*out, html("</tbody></table>")]
+        columns = ("Claim", "Statement", "Expected", "Measured", "Verdict")
+        head = "".join(f'<th scope="col" role="columnheader">{column}</th>' for column in columns)
+        # roles, since a phone shows the rows as cards and browsers then forget that they are a table
+        table = f'<table class="dl-ledger" role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        body = [node for row in rows for node in self.row(row)]
+        return [html(self.filter_form(rows)), html(f'{table}<tbody role="rowgroup">'), *body, html("</tbody></table>")]
 
     def row(self, row: Mapping[str, Any]) -> list[nodes.Node]:
         name, key = row["chapter"], row["claim"]
@@ -106,7 +107,7 @@ class Ledger(BookDirective):
             nodes.Text(row["expectation"]),
             html('</td><td role="cell" data-label="Measured">'),
             nodes.Text(measured_text({**row, "recorded": None})),
-            html(f'<span class="dl-where">recorded {escape(row["recorded"]["date"])}</span>' if row["recorded"] else ""),
+            html(f'<span class="dl-where">recorded {row["recorded"]["date"]}</span>' if row["recorded"] else ""),
             html(f'</td><td role="cell" data-label="Verdict">{badge(row["verdict"])}</td></tr>'),
         ]
 
@@ -129,18 +130,22 @@ class Ledger(BookDirective):
         verdicts = [row["verdict"] for row in rows]
         tiles = "".join(f"<li>{badge(v)} <strong>{verdicts.count(v)}</strong></li>" for v in VERDICTS)
         chapters = {name: name for name in dict.fromkeys(row["chapter"] for row in rows)}
-        selects = select("chapter", "Chapter", chapters) + select("verdict", "Verdict", {v: f"{MARKS[v]} {v}" for v in VERDICTS}) + select("source", "Whose statement", STATED_BY)
+        selects = select("chapter", "Chapter", chapters)
+        selects += select("verdict", "Verdict", {v: f"{MARKS[v]} {v}" for v in VERDICTS})
+        selects += select("source", "Whose statement", STATED_BY)
         return (
             f'<ul class="dl-tiles" aria-label="Claims by verdict">{tiles}</ul>'
             f'<form class="dl-filter" aria-label="Filter the ledger" hidden>{selects}'
             '<label>Words <input type="search" name="text" autocomplete="off"></label>'
-            '<button type="reset">Show all</button> <button type="button" name="unfold" aria-pressed="false">Unfold details</button>'
+            '<button type="reset">Show all</button> '
+            '<button type="button" name="unfold" aria-pressed="false">Unfold details</button>'
             f'<p role="status" class="dl-status">{len(rows)} of {len(rows)} claims shown</p></form>'
         )
 
 
 def badge(verdict: str) -> str:
-    return f'<span class="dl-verdict dl-{verdict.replace(" ", "-")}"><span aria-hidden="true">{MARKS[verdict]}</span> {verdict}</span>'
+    mark = f'<span aria-hidden="true">{MARKS[verdict]}</span>'
+    return f'<span class="dl-verdict dl-{verdict.replace(" ", "-")}">{mark} {verdict}</span>'
 
 
 def select(name: str, label: str, options: Mapping[str, str]) -> str:
@@ -154,21 +159,23 @@ class Papers(BookDirective):
     def content_nodes(self) -> list[nodes.Node]:
         rows = collect(self.book)
         cards = "\n".join(self.card(paper, [row for row in rows if row["chapter"] == paper.name]) for paper in PAPERS)
-        return self.parse_text_to_nodes(f"::::{{grid}} 1 1 2 2\n:gutter: 3\n:class-container: dl-papers\n\n{cards}\n::::")
+        grid = "::::{grid} 1 1 2 2\n:gutter: 3\n:class-container: dl-papers"
+        return self.parse_text_to_nodes(f"{grid}\n\n{cards}\n::::")
 
     def card(self, paper: Any, rows: list[dict[str, Any]]) -> str:
         there = f"book/{paper.name}" in self.env.found_docs
         link = f":link: {paper.name}\n:link-type: doc\n" if there else ":class-card: dl-unwritten\n"
         arxiv = f"arXiv {paper.arxiv}" if there else f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})"
         state = sentence(rows) if there else "not written yet"
-        return f":::{{grid-item-card}} {paper.title}\n{link}\n{paper.hook}\n\n{paper.authors} · {arxiv}\n\n*{state[0].upper()}{state[1:]}*\n:::\n"
+        text = f"{paper.hook}\n\n{paper.authors} · {arxiv}\n\n*{state[0].upper()}{state[1:]}*"
+        return f":::{{grid-item-card}} {paper.title}\n{link}\n{text}\n:::\n"
 
 
 class ChapterFigure(BookDirective):
     """The first PNG figure of an executed chapter; nothing while the chapter is not there."""
 
     required_arguments = 1
-    option_spec = {"name": directives.unchanged}
+    option_spec: ClassVar = {"name": directives.unchanged}
 
     def content_nodes(self) -> list[nodes.Node]:
         path = self.book / f"{self.arguments[0]}.ipynb"
@@ -178,8 +185,9 @@ class ChapterFigure(BookDirective):
             if images and self.options.get("name") in (None, shown.get("figure", {}).get("name")):
                 alt = escape(shown.get("image", {}).get("alt", ""), quote=True)
                 source = "".join(images[0]).replace("\n", "")
-                image = html(f'<figure class="dl-figure"><img alt="{alt}" src="data:image/png;base64,{source}"><figcaption>')
-                return [image, *self.inline(shown.get("figure", {}).get("caption", "")), html("</figcaption></figure>")]
+                image = f'<img alt="{alt}" src="data:image/png;base64,{source}">'
+                start = html(f'<figure class="dl-figure">{image}<figcaption>')
+                return [start, *self.inline(shown.get("figure", {}).get("caption", "")), html("</figcaption></figure>")]
         return []
 
 
@@ -203,7 +211,11 @@ class Runtimes(Table):
 
     def table(self) -> tuple[list[str], list[list[Any]], str]:
         body = [
-            [f"[{name}]({name}.ipynb)", duration(time["seconds"]), time["environment"]["device"], time["environment"]["date"]]
+            [
+                f"[{name}]({name}.ipynb)",
+                duration(time["seconds"]),
+                *(time["environment"][k] for k in ("device", "date")),
+            ]
             for name, time in runtimes(self.book).items()
             if f"book/{name}" in self.env.found_docs
         ]
@@ -279,10 +291,12 @@ def introduce(app: Sphinx, document: nodes.document) -> None:
         return
     book = Path(app.srcdir) / "book"
     times, data = runtimes(book), data_used(book / f"{name}.ipynb")
+    arxiv = f'<a href="https://arxiv.org/abs/{paper.arxiv}">arXiv {paper.arxiv}</a>'
+    licences = [f'{d} (<a href="glossary.html#data-sets">{SOURCES[d].licence}</a>)' for d in data if d in SOURCES]
     facts = {
-        "Paper": f'{escape(paper.title)}. {escape(paper.authors)}. <a href="https://arxiv.org/abs/{paper.arxiv}">arXiv {paper.arxiv}</a>',
+        "Paper": f"{escape(paper.title)}. {escape(paper.authors)}. {arxiv}",
         "Run time": duration(times[name]["seconds"]) if name in times else "",
-        "Real data": ", ".join(f'{d} (<a href="glossary.html#data-sets">{SOURCES[d].licence}</a>)' for d in data if d in SOURCES),
+        "Real data": ", ".join(licences),
         "Ledger": f'{sentence(collect(book / f"{name}.ipynb"))} (<a href="claims.html#chapter={name}">open</a>)',
     }
     items = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in facts.items() if text)
@@ -342,4 +356,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 if __name__ == "__main__":
     root = Path(__file__).parents[2]
-    print("README.md updated" if update_count(root / "README.md", collect(root / "book")) else "README.md is up to date")
+    changed = update_count(root / "README.md", collect(root / "book"))
+    print("README.md updated" if changed else "README.md is up to date")
