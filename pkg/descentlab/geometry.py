@@ -283,7 +283,9 @@ def _unit(u: ArrayLike) -> Array:
 def _positive(scale: ArrayLike, dim: int) -> Array:
     scale = np.asarray(scale, dtype=np.float64)
     if scale.shape != (dim,) or not np.all(scale > 0) or not np.all(np.isfinite(scale)):
-        raise ValueError(f"scale must hold {dim} positive finite numbers; it has shape {scale.shape}, least {scale.min()}")
+        raise ValueError(
+            f"scale must hold {dim} positive finite numbers; it has shape {scale.shape}, least {scale.min()}"
+        )
     return scale
 
 

@@ -163,19 +163,20 @@ def adam_limit(
     kernels = tuple(np.power(float(beta), ages) for beta in betas)  # 0**0 is 1: the newest batch alone
 
     z = -np.log(np.maximum(weights, 1e-12))  # a share of exactly zero would stay zero, whatever its sample's gain
-    step, spread, attempt = 2.0, np.inf, 50
+    step, attempt, spread = 1.0, 50, np.inf
     for iteration in range(1, max_iterations + 1):
         dual = np.exp(-z - logsumexp(-z))
         gains = X @ _displacement(batches, dual, *kernels)
-        if iteration % 50 == 0:
-            spread, last = float(dual @ np.abs(gains - dual @ gains) / np.abs(gains).max()), spread
-            step = step / 2 if spread > last else step  # it overshoots
         if iteration == attempt:
             attempt *= 2
             solution = _equalise_gains(X, batches, dual, kernels, tol)
             if solution is not None:
-                direction = _displacement(batches, solution, *kernels)
-                return FixedPoint(solution, direction / np.linalg.norm(direction), iteration)
+                return _limit(batches, solution, kernels, iteration)
+            spread = dual @ np.abs(gains - dual @ gains) / np.abs(gains).max()
+            if spread < tol and gains.min() >= (dual @ gains) * (1 - 1e-9):  # the flow itself has arrived
+                return _limit(batches, dual, kernels, iteration)
+            if iteration > 3000:  # the flow should be near by now, unless its steps overshoot
+                step /= 2
         z = z + step * gains / np.abs(gains).max()
         z = np.minimum(z - z.min(), 100.0)  # so that a share driven to zero by an overshoot can come back
     raise RuntimeError(
@@ -184,9 +185,12 @@ def adam_limit(
     )
 
 
-def _equalise_gains(
-    X: Array, batches: Array, dual: Array, kernels: tuple[Array, Array], tol: float
-) -> Array | None:
+def _limit(batches: Array, dual: Array, kernels: tuple[Array, Array], iteration: int) -> FixedPoint:
+    direction = _displacement(batches, dual, *kernels)
+    return FixedPoint(dual, direction / np.linalg.norm(direction), iteration)
+
+
+def _equalise_gains(X: Array, batches: Array, dual: Array, kernels: tuple[Array, Array], tol: float) -> Array | None:
     """Newton's method for equal gains on the support near `dual`; None unless that ends in an equilibrium to `tol`.
 
     The support is found as in an active-set method: begin with all shares that count, drop those that turn negative.

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from descentlab.geometry import LOG_SLOPES, Array, Loss, Order, Trajectory, as_samples, recorded_steps
+from descentlab.geometry import LOG_SLOPES, Loss, Order, Trajectory, as_samples, recorded_steps
 
 ORDERS = ("cyclic", "reshuffled", "replacement")
 _LN2 = math.log(2.0)
@@ -91,7 +91,7 @@ def adam(
     :math:`\beta_1^2 < \beta_2`.
     """
     beta1, beta2 = (_decay_rate("betas", b, betas) for b in betas)
-    if 0 < beta1 and beta1**2 >= beta2:
+    if beta1 > 0 and beta1**2 >= beta2:
         warnings.warn(
             f"betas={betas}: beta1**2 >= beta2, so updates m/sqrt(v) are unbounded and the iterates may diverge; "
             f"choose beta2 > {beta1**2:g}",
