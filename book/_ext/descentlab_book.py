@@ -238,7 +238,11 @@ class Bench(Table):
     def table(self) -> tuple[list[str], list[list[Any]], str]:
         bench = read_json(self.book / "bench.json")
         body = [
-            [f"`{b['name']}`", *(engineering(b["stats"][k]) for k in ("min", "median", "stddev")), b["stats"]["rounds"]]
+            [
+                f"`{b['name']}`",
+                *(engineering(b["stats"][k]) for k in ("min", "median", "stddev")),
+                f"{b['stats']['rounds']:.0f}",
+            ]
             for b in bench.get("benchmarks", [])
         ]
         machine = bench.get("machine_info", {})
