@@ -18,7 +18,7 @@ def solve(X, norm, scale=None):
     w = cvxpy.Variable(X.shape[1])
     size = cvxpy.norm(w if scale is None else cvxpy.multiply(np.sqrt(scale), w), norm)
     problem = cvxpy.Problem(cvxpy.Maximize(cvxpy.min(X @ w)), [size <= 1])
-    problem.solve(solver="CLARABEL", tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    problem.solve(solver="CLARABEL", tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
     return problem.value, w.value
 
 

@@ -39,7 +39,7 @@ class Config:
     num_full_batch_steps : int
         Updates of a full-batch run.
     signum_steps : int
-        Samples that a Signum run visits; its steps are smaller, so that it takes longer.
+        Updates of a Signum run, whose steps are smaller.
     num_instances : int
         Random problems on which the fixed-point iteration is tried.
     num_starts : int
@@ -334,7 +334,7 @@ def signum_table(X: ArrayLike, config: Config, *, seed: int = 0) -> Array:
     for row, beta in enumerate(SIGNUM_BETAS):
         for column, (size, order) in enumerate(SIGNUM_COLUMNS):
             run = signum(
-                X, num_steps=config.signum_steps // size, beta=beta, batch_size=size, order=order, seed=seed,
+                X, num_steps=config.signum_steps, beta=beta, batch_size=size, order=order, seed=seed,
                 learning_rate=min(0.1, 1 - beta),
             )  # fmt: skip
             table[row, column] = margin(X, run.increment(), np.inf) / best

@@ -316,12 +316,12 @@ def _signum_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay,
     weights = np.empty((len(steps), len(w)))
     batch, permutation = np.empty(size, np.int64), np.arange(len(X))
     logs, g, m = np.empty(size), np.empty_like(w), np.zeros_like(w)
-    shift, m_bits = 0.0, -np.inf
+    shift, m_bits, m_decay = 0.0, -np.inf, np.log2(beta)
     first = 0
     for r in range(len(steps)):
         for t in range(first, steps[r]):
             _fill_batch(batch, permutation, t, order, rng)
-            m_bits = max(m_bits + np.log2(beta), _log_slopes(X, w, batch, log_slope, logs))
+            m_bits = max(m_bits + m_decay, _log_slopes(X, w, batch, log_slope, logs))
             if abs(m_bits + shift) > _MAX_SHIFT:
                 change = _clip(-np.round(m_bits) - shift)
                 shift = -np.round(m_bits)
