@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from tests.reference import per_sample_adam as reference
 
 from descentlab import geometry
 from descentlab import per_sample_adam as psa
-from tests.reference import per_sample_adam as reference
 
 X = psa.gaussian_data(0)
 ALL = np.arange(10)

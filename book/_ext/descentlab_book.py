@@ -25,9 +25,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import descentlab
 from descentlab.chapters import PAPERS, runtimes
-from descentlab.claims import _MARKS as MARKS
-from descentlab.claims import VERDICTS, collect, count, data_used
-from descentlab.claims import _measured as measured_text
+from descentlab.claims import MARKS, VERDICTS, collect, count, data_used, measured_text
 from descentlab.data import SOURCES
 
 MATHJAX = "tex-svg-full.js"  # one file, no fonts: also reads from a folder, where browsers refuse local fonts
@@ -242,13 +240,14 @@ class Bench(Table):
                 f"`{b['name']}`",
                 *(engineering(b["stats"][k]) for k in ("min", "median", "stddev")),
                 f"{b['stats']['rounds']:.0f}",
+                "; ".join(f"{key}: {value}" for key, value in b.get("extra_info", {}).items()),
             ]
             for b in bench.get("benchmarks", [])
         ]
         machine = bench.get("machine_info", {})
         cpu = machine.get("cpu", {}).get("brand_raw", machine.get("processor", ""))
         foot = f"Recorded {bench.get('datetime', '')[:10]} on {cpu}, Python {machine.get('python_version', '')}."
-        return ["Benchmark", "Best", "Median", "Spread (s.d.)", "Rounds"], body, foot
+        return ["Benchmark", "Best", "Median", "Spread (s.d.)", "Rounds", "Beside"], body, foot
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 
 VERDICTS = ("reproduced", "not reproduced", "not at this scale", "not measured")
 KINDS = ("approx", "at least", "at most", "order", "slope")
-_MARKS = {"reproduced": "✓", "not reproduced": "✗", "not at this scale": "◐", "not measured": "–"}
+MARKS = {"reproduced": "✓", "not reproduced": "✗", "not at this scale": "◐", "not measured": "–"}
 
 Kind = Literal["approx", "at least", "at most", "order", "slope"]
 
@@ -273,14 +273,15 @@ def markdown(rows: Iterable[Mapping[str, Any]], *, chapter: bool = False) -> str
     head = ["Chapter"] * chapter + ["Claim", "Statement", "Where", "Expected", "Measured", "Verdict"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        says = row["says"] + (f" *{row['note']}.*" if row["note"] else "")
+        says = row["says"] + (f" *{row['note'].rstrip('.')}.*" if row["note"] else "")
         cells = [f"[{row['chapter']}]({row['chapter']}.ipynb)"] * chapter + [row["claim"], says, row["where"]]
-        cells += [row["expectation"], _measured(row), f"{_MARKS[row['verdict']]} {row['verdict']}"]
+        cells += [row["expectation"], measured_text(row), f"{MARKS[row['verdict']]} {row['verdict']}"]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
-def _measured(row: Mapping[str, Any]) -> str:
+def measured_text(row: Mapping[str, Any]) -> str:
+    """The measurement of a row in a few digits, with where and when it was recorded."""
     value, run = row["measured"], row["recorded"]
     if value is None:
         return "–"

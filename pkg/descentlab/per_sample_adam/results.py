@@ -7,7 +7,7 @@ _PROTOTYPE = "spread between independent implementations"
 CLAIMS = (
     Claim(
         "C1a", r"On Gaussian data, full-batch Adam's increment points along $\hat w_\infty$ (cosine, every seed)",
-        "Figure 1; prior: Zhang et al. 2024", "at least", 0.9995, 0.0, "finite time", "one sample a step",
+        "prior: Zhang et al. 2024 (Figure 1)", "at least", 0.9995, 0.0, "finite time", "one sample a step",
     ),
     Claim(
         "C1b", r"Cyclic single-sample Adam on data set 0: cosine of its increment to $\hat w_2$",
