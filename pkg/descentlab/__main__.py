@@ -231,7 +231,7 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
         if row["chapter"] != chapter:
             chapter = row["chapter"]
             lines += [""] * bool(lines) + [chapter]
-        lines.append(f"  {row['claim']:<5}{row['verdict']:<18}{claims._measured(row)}   [{row['expectation']}]")
+        lines.append(f"  {row['claim']:<5}{row['verdict']:<18}{claims.measured_text(row)}   [{row['expectation']}]")
         text = f"{row['where']}: {row['says']}" + f" ({row['note']})" * bool(row["note"])
         lines += textwrap.wrap(text, width, initial_indent=margin, subsequent_indent=margin)
     return "\n".join(lines)
