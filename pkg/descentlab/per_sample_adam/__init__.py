@@ -8,7 +8,7 @@ batches Adam maximises the :math:`\ell_\infty` margin. With one sample a step it
 squares of single gradients, and the limit maximises a margin in a norm that depends on the data.
 
 .. math::
-    m \leftarrow \beta_1 m + (1-\beta_1) g, \quad v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
+    m \leftarrow \beta_1 m + (1-\beta_1) g, \quad v \leftarrow \beta_2 v + (1-\beta_2) g^2, \\
     w \leftarrow w - \eta\,(t+2)^{-a}\, m / (\sqrt v + \varepsilon)
 
 =====================================  =========================

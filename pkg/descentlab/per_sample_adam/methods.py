@@ -41,7 +41,7 @@ def adam(
     r"""Adam without bias correction on linear classification, one batch a step.
 
     .. math::
-        m \leftarrow \beta_1 m + (1-\beta_1) g, \quad v \leftarrow \beta_2 v + (1-\beta_2) g^2, \quad
+        m \leftarrow \beta_1 m + (1-\beta_1) g, \quad v \leftarrow \beta_2 v + (1-\beta_2) g^2, \\
         w \leftarrow w - \eta\,(t+2)^{-a}\, m / (\sqrt v + \varepsilon),
 
     with `g` the mean gradient of the batch, `t` the step counted from 0, and 0/0 taken as 0.
