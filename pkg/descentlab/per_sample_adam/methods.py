@@ -16,7 +16,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from descentlab.geometry import LOG_SLOPES, Loss, Order, Trajectory, as_samples, recorded_steps
+from descentlab.geometry import (
+    LOG_SLOPES,
+    Loss,
+    Order,
+    Trajectory,
+    as_samples,
+    log_slope_exponential,
+    log_slope_logistic,
+    recorded_steps,
+)
 
 ORDERS = ("cyclic", "reshuffled", "replacement")
 _LN2 = math.log(2.0)
@@ -219,7 +228,7 @@ def _run(
         raise ValueError(f"w0 has shape {start.shape}; expected ({dim},) with finite entries, one a feature of X")
     steps = recorded_steps(num_steps, record)
     weights = loop(
-        X, start, steps, int(batch_size), ORDERS.index(order), np.random.default_rng(seed), LOG_SLOPES[loss],
+        X, start, steps, int(batch_size), ORDERS.index(order), np.random.default_rng(seed), loss == "exponential",
         float(learning_rate), float(decay), *constants,
     )  # fmt: skip
     return Trajectory(steps, weights)
@@ -239,11 +248,12 @@ def _fill_batch(batch, permutation, step, order, rng):
 
 
 @njit(cache=True)
-def _log_slopes(X, w, batch, log_slope, logs):
+def _log_slopes(X, w, batch, exponential, logs):
     """Fill in the logarithms of the samples' loss slopes and return the largest, in bits."""
     largest = -np.inf
     for i in range(len(batch)):
-        logs[i] = log_slope(np.dot(X[batch[i]], w))
+        z = np.dot(X[batch[i]], w)
+        logs[i] = log_slope_exponential(z) if exponential else log_slope_logistic(z)
         largest = max(largest, logs[i])
     return largest / _LN2
 
@@ -278,7 +288,7 @@ def _batch_gradient(X, batch, logs, shift, gradient):
 
 
 @njit(cache=True)
-def _adam_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay, beta1, beta2, eps):
+def _adam_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay, beta1, beta2, eps):
     weights = np.empty((len(steps), len(w)))
     batch, permutation = np.empty(size, np.int64), np.arange(len(X))
     logs, g, m, v = np.empty(size), np.empty_like(w), np.zeros_like(w), np.zeros_like(w)
@@ -288,7 +298,7 @@ def _adam_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay, b
     for r in range(len(steps)):
         for t in range(first, steps[r]):
             _fill_batch(batch, permutation, t, order, rng)
-            bits = _log_slopes(X, w, batch, log_slope, logs)
+            bits = _log_slopes(X, w, batch, exponential, logs)
             if not np.isfinite(bits):  # the iterates have left float64: no further step brings them back
                 weights[r:] = w
                 return weights
@@ -312,7 +322,7 @@ def _adam_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay, b
 
 
 @njit(cache=True)
-def _signum_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay, beta, _1, _2):
+def _signum_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay, beta, _1, _2):
     weights = np.empty((len(steps), len(w)))
     batch, permutation = np.empty(size, np.int64), np.arange(len(X))
     logs, g, m = np.empty(size), np.empty_like(w), np.zeros_like(w)
@@ -321,7 +331,7 @@ def _signum_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay,
     for r in range(len(steps)):
         for t in range(first, steps[r]):
             _fill_batch(batch, permutation, t, order, rng)
-            m_bits = max(m_bits + m_decay, _log_slopes(X, w, batch, log_slope, logs))
+            m_bits = max(m_bits + m_decay, _log_slopes(X, w, batch, exponential, logs))
             if abs(m_bits + shift) > _MAX_SHIFT:
                 change = _clip(-np.round(m_bits) - shift)
                 shift = -np.round(m_bits)
@@ -337,14 +347,14 @@ def _signum_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay,
 
 
 @njit(cache=True)
-def _proxy_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay, _1, _2, _3):
+def _proxy_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay, _1, _2, _3):
     weights = np.empty((len(steps), len(w)))
     batch, logs = np.arange(len(X)), np.empty(len(X))
     numerator, squares = np.empty_like(w), np.empty_like(w)
     first = 0
     for r in range(len(steps)):
         for t in range(first, steps[r]):
-            shift = -np.round(_log_slopes(X, w, batch, log_slope, logs))
+            shift = -np.round(_log_slopes(X, w, batch, exponential, logs))
             numerator[:], squares[:] = 0.0, 0.0
             for i in range(len(X)):
                 weight, row = _shifted_exp(logs[i], shift), X[i]
@@ -360,7 +370,7 @@ def _proxy_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay, 
 
 
 @njit(cache=True)
-def _gradient_loop(X, w, steps, size, order, rng, log_slope, learning_rate, decay, _1, _2, _3):
+def _gradient_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay, _1, _2, _3):
     weights = np.empty((len(steps), len(w)))
     batch, permutation = np.empty(size, np.int64), np.arange(len(X))
     logs, g = np.empty(size), np.empty_like(w)
@@ -368,7 +378,7 @@ def _gradient_loop(X, w, steps, size, order, rng, log_slope, learning_rate, deca
     for r in range(len(steps)):
         for t in range(first, steps[r]):
             _fill_batch(batch, permutation, t, order, rng)
-            _log_slopes(X, w, batch, log_slope, logs)
+            _log_slopes(X, w, batch, exponential, logs)
             _batch_gradient(X, batch, logs, 0.0, g)
             step_size = learning_rate * (t + 2.0) ** -decay
             for k in range(len(w)):
