@@ -16,6 +16,7 @@ ALL = np.arange(10)
 L2 = geometry.l2_max_margin(X).direction
 LINF = geometry.linf_max_margin(X)
 RADEMACHER = psa.scaled_rademacher_data(0)
+DIAGONAL = psa.shifted_diagonal_data(np.linspace(1, 2, 10), 0.1)
 TRIANGLE = psa.shifted_diagonal_data((1.0, 1.25, 1.5), 0.2)
 
 
@@ -181,6 +182,15 @@ def to(direction, *increments):
     return [geometry.cosine(w, direction) for w in increments]
 
 
+def to_linf_by_seed(order):
+    """Full batch on the ten data sets: its cosine to the l-infinity direction."""
+    sets = [psa.gaussian_data(s) for s in range(10)]
+    runs = [psa.adam(Z, num_steps=10_000, batch_size=10, order=order).increment() for Z in sets]
+    return np.array(
+        [geometry.cosine(w, geometry.linf_max_margin(Z).direction) for w, Z in zip(runs, sets, strict=True)]
+    )
+
+
 def rademacher_gap(**arguments):
     run = psa.adam(RADEMACHER, num_steps=50_000, **arguments)
     return geometry.misalignment(run.increment(), geometry.l2_max_margin(RADEMACHER).direction)
@@ -221,7 +231,7 @@ def wrong_recurrence(constant=1.0, reverse=False, decay=0.5):
 
 
 def wrong_gap_table():
-    run = psa.adam(X, num_steps=10**6, batch_size=10, decay=0.8, record=[10**3, 10**4, 10**5])
+    run = psa.adam(X, num_steps=10**6, batch_size=10, decay=0.8, record=[10**3, 10**4, 10**5, 10**6])
     return 1 - geometry.margin(X, run.weights, np.inf) / LINF.margin
 
 
@@ -247,7 +257,7 @@ def one_iteration():
 
 
 def euclidean_margins():
-    run = psa.adam_proxy(X, num_steps=10**5, record=[10**3, 10**4, 3 * 10**4])
+    run = psa.adam_proxy(X, num_steps=10**6, record=[10**3, 10**4, 10**5, 10**6])
     return geometry.margin(X, run.weights) / geometry.l2_max_margin(X).margin
 
 
@@ -257,7 +267,7 @@ def spread_of_two_limits():
 
 
 def shifted(method, **arguments):
-    return method(psa.shifted_diagonal_data(np.linspace(1, 2, 10), 0.1), num_steps=100_000, **arguments)
+    return method(DIAGONAL, num_steps=100_000, **arguments)
 
 
 def signum_ratio(beta, **arguments):
@@ -276,9 +286,9 @@ def exploding_gap():
     return [geometry.misalignment(run.increment(), geometry.l2_max_margin(RADEMACHER).direction)]
 
 
-def gap_against_steps():
+def gap_against_steps(decay=0.5):
     steps = np.unique(np.geomspace(10_000, 100_000, 30).astype(int) // 10 * 10)
-    run = psa.adam(RADEMACHER, num_steps=100_000, record=steps)
+    run = psa.adam(RADEMACHER, num_steps=100_000, decay=decay, record=steps)
     return run.steps, geometry.misalignment(run.weights, geometry.l2_max_margin(RADEMACHER).direction)
 
 
@@ -292,9 +302,9 @@ def image_rows(name):
     return data.binary_rows(data.load(name), classes=classes, num_samples=40)
 
 
-def image_gap_to_l2(name):
+def image_power_to_l2(name):
     rows = image_rows(name)
-    return geometry.misalignment(psa.adam(rows, num_steps=50_000).increment(), geometry.l2_max_margin(rows).direction)
+    return psa.step_size_power(rows, geometry.l2_max_margin(rows).direction, num_steps=50_000)
 
 
 def single_sample_image_ratio(name):
@@ -303,7 +313,7 @@ def single_sample_image_ratio(name):
 
 
 def finite_time_constants(eps):
-    cosines, margins = psa.epsilon_table(X, eps=eps, steps=[10**4, 10**5])
+    cosines, margins = psa.epsilon_table(X, eps=eps, steps=[10**3, 10**4, 10**5])
     return cosines, margins
 
 
@@ -312,9 +322,7 @@ CONTROLS = {
     "C1b": lambda: to(L2, increment(batch_size=10))[0],
     "C1c": lambda: np.abs(np.subtract(*to(L2, increment(batch_size=10), increment()))),
     "C1d": lambda: to(L2, increment("gradient_descent", steps=100_000)),
-    "C1e": lambda: np.subtract(
-        *to(LINF.direction, increment(batch_size=10), increment(batch_size=10, order="reshuffled"))
-    ),
+    "C1e": lambda: [to_linf_by_seed(order).mean() for order in ("cyclic", "reshuffled", "replacement")],
     "C2a": wrong_sign_slope,
     "C2b": wrong_gap_table,
     "C3a": lambda: wrong_recurrence(constant=1.1),
@@ -337,9 +345,9 @@ CONTROLS = {
     "C7d": euclidean_margins,
     "C7e": spread_of_two_limits,
     "C8a": lambda: geometry.misalignment(psa.adam_fixed_point(X).direction, L2),
-    "C8b": lambda: geometry.misalignment(psa.adam_fixed_point(TRIANGLE, start=[0, 1, 0]).direction, np.ones(3)),
+    "C8b": lambda: geometry.misalignment(psa.adam_fixed_point(DIAGONAL, start=np.eye(10)[1]).direction, np.ones(10)),
     "C8c": lambda: geometry.misalignment(shifted(psa.gradient_descent).weights[-1], np.ones(10)),
-    "C8d": lambda: geometry.cosine(shifted(psa.adam).increment(), np.ones(10)),
+    "C8d": lambda: geometry.cosine(shifted(psa.adam).weights[-1], np.ones(10)),
     "C9a": lambda: [signum_ratio(beta, order="replacement") for beta in psa.SIGNUM_BETAS],
     "C9b": lambda: np.diff([signum_ratio(beta) for beta in (0.99, 0.9, 0.5, 0.0)]).min(),
     "C9c": lambda: signum_ratio(0.9),
@@ -349,14 +357,21 @@ CONTROLS = {
     "C11a": lambda: np.abs(psa.adam(RADEMACHER, num_steps=100, betas=(0.5, 0.5)).weights[-1]).max(),
     "C11b": exploding_gap,
     "C11c": gap_against_steps,
+    "C11d": lambda: gap_against_steps(decay=0.8),
     "C12a": lambda: dict(
         zip(("0.0", "1e-08", "0.0001", "0.01"), finite_time_constants([0.0] * 4)[0][:, -1], strict=True)
     ),
-    "C12b": lambda: finite_time_constants([0.0])[1][0] / np.log(1e8),
-    "D1": lambda: geometry.misalignment(increment(betas=(0.0, 0.5)), psa.adam_fixed_point(X).direction),
-    "D2": lambda: geometry.misalignment(
-        psa.adam_fixed_point(X).direction, psa.adam_fixed_point(X, batch_size=2).direction
-    ),
+    "C12b": lambda: finite_time_constants([0.0])[1][0],
+    "D1": lambda: [
+        psa.step_size_power(X, psa.adam_fixed_point(X).direction, betas=b, num_steps=200_000)
+        for b in [(0.9, 0.95), (0.0, 0.5), (0.5, 0.9)]
+    ],
+    "D2": lambda: [
+        geometry.misalignment(
+            increment(betas=(0.9, 0.999), batch_size=b, steps=500_000), psa.adam_fixed_point(X).direction
+        )
+        for b in (2, 5)
+    ],
     "D3a": lambda: psa.adam_fixed_point(TRIANGLE, start=[1, 0, 0]).dual,
     "D3b": lambda: linf_ratio(TRIANGLE, psa.adam_fixed_point(TRIANGLE, start=[1, 0, 0]).direction),
     "D3c": lambda: np.bincount(
@@ -368,9 +383,9 @@ CONTROLS = {
         ).nearest,
         minlength=2,
     ).min(),
-    "D4a": lambda: image_gap_to_l2("digits"),
+    "D4a": lambda: image_power_to_l2("digits"),
     "D4b": lambda: single_sample_image_ratio("digits"),
-    "D5a": lambda: image_gap_to_l2("fashion-mnist"),
+    "D5a": lambda: image_power_to_l2("fashion-mnist"),
     "D5b": lambda: single_sample_image_ratio("fashion-mnist"),
 }
 
@@ -383,6 +398,6 @@ def test_every_claim_has_a_control():
 @pytest.mark.parametrize("claim", psa.CLAIMS, ids=lambda claim: claim.key)
 def test_the_check_fails_for_a_wrong_variant(claim):
     wrong = CONTROLS[claim.key]()
-    if claim.kind == "approx" and np.ndim(wrong) and len(wrong) != len(claim.expected):
-        wrong = np.resize(wrong, len(claim.expected))
+    if claim.kind == "approx":
+        assert np.shape(wrong) == np.shape(claim.expected)
     assert not claim.holds(wrong)

@@ -51,6 +51,7 @@ from descentlab.per_sample_adam.experiments import (
     shifted_diagonal_data,
     sign_residuals,
     signum_table,
+    step_size_power,
 )
 from descentlab.per_sample_adam.limits import FixedPoint, adam_fixed_point, adam_limit
 from descentlab.per_sample_adam.methods import adam, adam_proxy, gradient_descent, signum
@@ -88,4 +89,5 @@ __all__ = [
     "sign_residuals",
     "signum",
     "signum_table",
+    "step_size_power",
 ]

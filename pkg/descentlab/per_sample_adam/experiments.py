@@ -342,6 +342,23 @@ def signum_table(X: ArrayLike, config: Config, *, seed: int = 0) -> Array:
     return table
 
 
+def step_size_power(
+    X: ArrayLike,
+    direction: ArrayLike,
+    *,
+    num_steps: int,
+    learning_rates: tuple[float, float] = (0.1, 0.05),
+    **adam_arguments: Any,
+) -> float:
+    """Power of the step size with which Adam's increment closes in on `direction`: two at its limit, zero elsewhere.
+
+    Two runs of `num_steps` with the given learning rates; the gap is one minus the cosine of their increments.
+    """
+    runs = [adam(X, num_steps=num_steps, learning_rate=rate, **adam_arguments) for rate in learning_rates]
+    gaps = [misalignment(run.increment(), direction) for run in runs]
+    return float(np.log(gaps[0] / gaps[1]) / np.log(learning_rates[0] / learning_rates[1]))
+
+
 def batch_size_sweep(X: ArrayLike, config: Config, *, order: Order = "cyclic", seed: int = 0) -> dict[int, Array]:
     """Increments of Adam by batch size, for the divisors of N (Figure 6)."""
     X = as_samples(X)
