@@ -358,6 +358,7 @@ CONTROLS = {
     "C11b": exploding_gap,
     "C11c": gap_against_steps,
     "C11d": lambda: gap_against_steps(decay=0.8),
+    "C11e": lambda: (psa.offset_time(*gap_against_steps()), gap_against_steps()[1]),
     "C12a": lambda: dict(
         zip(("0.0", "1e-08", "0.0001", "0.01"), finite_time_constants([0.0] * 4)[0][:, -1], strict=True)
     ),

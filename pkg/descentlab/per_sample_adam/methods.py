@@ -247,12 +247,20 @@ def _fill_batch(batch, permutation, step, order, rng):
         batch[i] = rng.integers(0, num_samples) if order == 2 else permutation[position + i]
 
 
+@njit(cache=True, fastmath={"reassoc", "contract"})  # free order of summation: vector instructions, no call into BLAS
+def _dot(u, v):
+    total = 0.0
+    for k in range(len(u)):
+        total += u[k] * v[k]
+    return total
+
+
 @njit(cache=True)
 def _log_slopes(X, w, batch, exponential, logs):
     """Fill in the logarithms of the samples' loss slopes and return the largest, in bits."""
     largest = -np.inf
     for i in range(len(batch)):
-        z = np.dot(X[batch[i]], w)
+        z = _dot(X[batch[i]], w)
         logs[i] = log_slope_exponential(z) if exponential else log_slope_logistic(z)
         largest = max(largest, logs[i])
     return largest / _LN2

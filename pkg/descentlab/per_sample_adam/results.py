@@ -161,6 +161,10 @@ CLAIMS = (
         r"against steps instead of $\tau$",
     ),
     Claim(
+        "C11e", r"With the offset of $\tau$ fitted, the power is two ($a = 0.5$)", "derived", "slope", -2.0, 0.01,
+        "terms beyond the offset are of relative order $\\tau^{-2}$", r"steps instead of $\tau$",
+    ),
+    Claim(
         "C12a", r"With $\varepsilon > 0$ full-batch Adam loses the $\ell_\infty$ bias: cosine to $\hat w_\infty$ after $10^5$ steps, by $\varepsilon$",
         "prior: Wang et al. 2021, Zhang et al. 2024", "order", ("0.01", "0.0001", "1e-08", "0.0"), 0.01,
         "differences of several hundredths", "epsilon switched off",
