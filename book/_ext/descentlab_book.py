@@ -105,7 +105,9 @@ class Ledger(BookDirective):
             nodes.Text(row["expectation"]),
             html('</td><td role="cell" data-label="Measured">'),
             nodes.Text(measured_text({**row, "recorded": None})),
-            html(f'<span class="dl-where">recorded {row["recorded"]["date"]}</span>' if row["recorded"] else ""),
+            html(
+                f'<span class="dl-where">recorded {row["recorded"].get("date", "")}</span>' if row["recorded"] else ""
+            ),
             html(f'</td><td role="cell" data-label="Verdict">{badge(row["verdict"])}</td></tr>'),
         ]
 

@@ -23,7 +23,7 @@ def torch_loop(num_steps):
 
 
 @pytest.mark.benchmark(group="single-sample Adam, d = 50")
-def test_adam_beside_torch(benchmark):
+def test_adam_beside_torch(benchmark, capsys):
     psa.adam(X, num_steps=10)  # compile
     torch_loop(100)  # warm up
     start = time.perf_counter()
@@ -35,4 +35,5 @@ def test_adam_beside_torch(benchmark):
     benchmark.extra_info["peer"] = "torch.optim.Adam"
     benchmark.extra_info["peer microseconds per step"] = round(1e6 * peer, 1)
     benchmark.extra_info["ratio"] = round(peer / ours)
-    print(f"\n{1e6 * ours:.2f} µs a step, {peer / ours:.0f} times a torch.optim.Adam loop")
+    with capsys.disabled():
+        print(f"\n{1e6 * ours:.2f} µs a step, {peer / ours:.0f} times a torch.optim.Adam loop")

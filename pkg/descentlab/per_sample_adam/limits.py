@@ -85,9 +85,7 @@ def adam_fixed_point(
     -----
     arXiv 2510.26303, Algorithm 3 and Theorem 4.8, for ``batch_size=1``; larger batches are our extension.
     """
-    X = as_samples(X)
-    batches = _batches(X, batch_size)
-    dual = _weights(start, len(X))
+    X, batches, dual = _checked(X, batch_size, start)
     if len(batches) == 1:
         return _sign_limit(X)
     damping = 0.5 if batch_size > 1 else 0.0
@@ -150,12 +148,10 @@ def adam_limit(
     -----
     Derived from the epoch recurrence, arXiv 2510.26303, Proposition 2.5; not in the paper.
     """
-    X = as_samples(X)
     for beta in betas:
         if not 0 <= beta < 1:
             raise ValueError(f"betas={betas!r}: every entry must lie in [0, 1)")
-    batches = _batches(X, batch_size)
-    weights = _weights(start, len(X))
+    X, batches, weights = _checked(X, batch_size, start)
     if len(batches) == 1:
         return _sign_limit(X)
     l2_max_margin(X)  # raises where nothing separates
@@ -238,6 +234,12 @@ def _second_moment(batches: Array, dual: Array) -> Array:
 def _sign_limit(X: Array) -> FixedPoint:
     solution = linf_max_margin(X)
     return FixedPoint(solution.dual, solution.direction / np.linalg.norm(solution.direction), 1)
+
+
+def _checked(X: ArrayLike, batch_size: int, start: ArrayLike | None) -> tuple[Array, Array, Array]:
+    """Samples, batches and starting weights, or an error that names what is wrong with them."""
+    X = as_samples(X)
+    return X, _batches(X, batch_size), _weights(start, len(X))
 
 
 def _batches(X: Array, batch_size: int) -> Array:
