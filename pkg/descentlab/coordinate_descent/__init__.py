@@ -1,0 +1,124 @@
+r"""Coordinate descent: random permutations against draws with replacement.
+
+Donghwa Kim, Jaewook Lee, Chulhee Yun: *Provable Benefit of Random Permutations over Uniform Sampling in Stochastic
+Coordinate Descent*, ICML 2025, arXiv 2505.23152.
+
+To minimise :math:`f(x) = \frac12 x^\top A x` one coordinate at a time, one may draw each coordinate at random (RCD) or go
+through all of them in a fresh random order each epoch (RPCD). Everybody does the second, theory knew the first. The paper
+proves for a class of matrices that the second is strictly faster. Here both are exact: with
+:math:`U_i = I - e_i e_i^\top A / A_{ii}` the step along coordinate `i`, second moments :math:`X = E[xx^\top]` obey
+
+.. math::
+    \mathcal R(X) = \frac1n \sum_i U_i X U_i^\top \;\text{ (a step of RCD)}, \qquad
+    \mathcal M(X) = E_p\, T_p X T_p^\top, \; T_p = U_{p_n} \cdots U_{p_1} \;\text{ (an epoch of RPCD)},
+
+and the rates in `n` updates are the spectral radii :math:`\rho_R = \rho(\mathcal R)^n` and
+:math:`\rho_P = \rho(\mathcal M)`.
+
+===================================================  ==================================================
+paper                                                here
+===================================================  ==================================================
+:math:`\sigma = \lambda_{\min}(A)`, unit diagonal    `sigma`; `unit_diagonal`
+:math:`\sigma I + (1-\sigma) 1 1^\top`, signs, blocks  `permutation_invariant(n, sigma, signs=, block=)`
+:math:`\rho_P, \rho_R, \rho_C`                       `rpcd_rate`, `rcd_rate`, `ccd_rate`
+bound :math:`B(n, \sigma)` of Conjecture 4.1         `rate_bound(n, sigma)`
+RPCD, RCD, CCD                                       `method="rpcd"`, `"rcd"`, `"ccd"`
+===================================================  ==================================================
+
+`matrices` holds the class and the checks, `rates` the exact rates and bounds, `methods` the methods and their exact
+expected progress, `search` the worst-case search, `experiments` the chapter's experiments, and `results` the claims. The
+engine behind them is `descentlab.random_maps`; coordinate steps have rank one, for which `rates` has its own, faster
+recursion over subsets.
+"""
+
+from descentlab.coordinate_descent.experiments import (
+    BOOK,
+    FULL,
+    RIDGES,
+    SIGMAS,
+    SIMULATIONS,
+    SMOKE,
+    Config,
+    best_relaxation,
+    coordinate_maps,
+    correlation_map,
+    enumeration_gap,
+    epochs_to,
+    gap_grid,
+    image_covariance,
+    image_hessian,
+    limit_exponent,
+    random_matrices,
+    rates_of,
+    sampled_rate,
+    scikit_learn_norms,
+    simulated_norms,
+    standard_scores,
+    worst_cases,
+)
+from descentlab.coordinate_descent.matrices import MAX_EXACT, permutation_invariant, unit_diagonal
+from descentlab.coordinate_descent.methods import (
+    Moments,
+    coordinate_descent,
+    coordinate_descent_invariant,
+    expected_moments,
+)
+from descentlab.coordinate_descent.rates import (
+    ccd_rate,
+    energy_bound,
+    rate_bound,
+    rcd_rate,
+    rcd_rate_invariant,
+    rpcd_bracket,
+    rpcd_rate,
+    rpcd_rate_invariant,
+    worst_block,
+)
+from descentlab.coordinate_descent.results import CLAIMS
+from descentlab.coordinate_descent.search import local_maxima, rpcd_rate_gradient, worst_case_search
+
+__all__ = [
+    "BOOK",
+    "CLAIMS",
+    "FULL",
+    "MAX_EXACT",
+    "RIDGES",
+    "SIGMAS",
+    "SIMULATIONS",
+    "SMOKE",
+    "Config",
+    "Moments",
+    "best_relaxation",
+    "ccd_rate",
+    "coordinate_descent",
+    "coordinate_descent_invariant",
+    "coordinate_maps",
+    "correlation_map",
+    "energy_bound",
+    "enumeration_gap",
+    "epochs_to",
+    "expected_moments",
+    "gap_grid",
+    "image_covariance",
+    "image_hessian",
+    "limit_exponent",
+    "local_maxima",
+    "permutation_invariant",
+    "random_matrices",
+    "rate_bound",
+    "rates_of",
+    "rcd_rate",
+    "rcd_rate_invariant",
+    "rpcd_bracket",
+    "rpcd_rate",
+    "rpcd_rate_gradient",
+    "rpcd_rate_invariant",
+    "sampled_rate",
+    "scikit_learn_norms",
+    "simulated_norms",
+    "standard_scores",
+    "unit_diagonal",
+    "worst_block",
+    "worst_case_search",
+    "worst_cases",
+]
