@@ -15,15 +15,15 @@ proves for a class of matrices that the second is strictly faster. Here both are
 and the rates in `n` updates are the spectral radii :math:`\rho_R = \rho(\mathcal R)^n` and
 :math:`\rho_P = \rho(\mathcal M)`.
 
-===================================================  ==================================================
-paper                                                here
-===================================================  ==================================================
-:math:`\sigma = \lambda_{\min}(A)`, unit diagonal    `sigma`; `unit_diagonal`
-:math:`\sigma I + (1-\sigma) 1 1^\top`, signs, blocks  `permutation_invariant(n, sigma, signs=, block=)`
-:math:`\rho_P, \rho_R, \rho_C`                       `rpcd_rate`, `rcd_rate`, `ccd_rate`
-bound :math:`B(n, \sigma)` of Conjecture 4.1         `rate_bound(n, sigma)`
-RPCD, RCD, CCD                                       `method="rpcd"`, `"rcd"`, `"ccd"`
-===================================================  ==================================================
+=======================================================  ==================================================
+paper                                                    here
+=======================================================  ==================================================
+:math:`\sigma = \lambda_{\min}(A)`, unit diagonal        `sigma`; `unit_diagonal`
+:math:`\sigma I + (1-\sigma) 1 1^\top`, signs, blocks    `permutation_invariant(n, sigma, signs=, block=)`
+:math:`\rho_P, \rho_R, \rho_C`                           `rpcd_rate`, `rcd_rate`, `ccd_rate`
+bound :math:`B(n, \sigma)` of Conjecture 4.1             `rate_bound(n, sigma)`
+RPCD, RCD, CCD                                           `method="rpcd"`, `"rcd"`, `"ccd"`
+=======================================================  ==================================================
 
 `matrices` holds the class and the checks, `rates` the exact rates and bounds, `methods` the methods and their exact
 expected progress, `search` the worst-case search, `experiments` the chapter's experiments, and `results` the claims. The
