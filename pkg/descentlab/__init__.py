@@ -9,7 +9,16 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = ["claims", "coordinate_descent", "data", "figures", "geometry", "per_sample_adam", "random_maps"]
+__all__ = [
+    "claims",
+    "coordinate_descent",
+    "data",
+    "figures",
+    "geometry",
+    "incremental_gd",
+    "per_sample_adam",
+    "random_maps",
+]
 
 
 def __getattr__(name: str) -> ModuleType:
