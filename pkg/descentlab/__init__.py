@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "claims",
+    "continual_classification",
     "coordinate_descent",
     "data",
     "figures",

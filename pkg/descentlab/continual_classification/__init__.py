@@ -1,0 +1,169 @@
+r"""Gradient descent on a stream of linear classification tasks.
+
+Hyunji Jung, Hanseul Cho, Chulhee Yun: *Convergence and Implicit Bias of Gradient Descent on Continual Linear
+Classification*, ICLR 2025, arXiv 2504.12712.
+
+Tasks arrive one after another and come back. Each is trained by a fixed number of steps of gradient descent on its own
+loss, without replay, and pulls the weights towards its own max-margin direction. If the tasks are separable together,
+the weights nevertheless end in the direction that training on all of them at once would find, and what a cycle forgets
+vanishes faster than the loss. In closed form: :math:`w = \ln(Kt/M)\,\hat w + \text{const}`,
+:math:`\varphi^2 \eta K J L \to 1`, and :math:`J^2\, CF(J)` tends to a constant that the support vectors give.
+
+.. math::
+    w \leftarrow w - \eta \nabla L_m(w) \quad (K \text{ times, then the next } m), \qquad
+    L_m(w) = \sum_{i \in I_m} \ln(1 + e^{-x_i^\top w})
+
+============================================  ==========================================
+paper                                         here
+============================================  ==========================================
+rows :math:`y_i x_i`, :math:`i \in I_m`       `tasks[m]`
+number of tasks `M`, stages `t`, cycles `J`   ``len(tasks)``, `num_stages`, `num_cycles`
+steps a stage `K`, step size :math:`\eta`     `num_steps`, `learning_rate`
+cyclic, random tasks                          `order="cyclic"`, `order="replacement"`
+:math:`\hat w`, margin :math:`\phi`           `JointLimit.solution`, `JointLimit.margin`
+:math:`N_{p,q}`, :math:`\bar N_{p,q}`         `alignment`
+:math:`CF(J)`                                 `Forgetting.values`, cycles counted from 1
+joint minimiser :math:`w_*`                   `joint_minimizer`
+============================================  ==========================================
+
+`methods` holds the algorithms, `limits` the closed forms and forgetting with its bounds, `models` forgetting of any
+PyTorch model, `experiments` the data and experiments, and `results` the declared claims.
+"""
+
+from descentlab.continual_classification.experiments import (
+    BOOK,
+    CLUSTERED,
+    FULL,
+    INTERLEAVED,
+    PAIRS,
+    SMOKE,
+    Config,
+    acute_tasks,
+    clustered_points,
+    constant_step_bias,
+    falling_step_run,
+    flipped,
+    forgetting_by_order,
+    horizon_runs,
+    image_tasks,
+    increment_errors,
+    overlapping_tasks,
+    own_directions,
+    paths,
+    plane_tasks,
+    space_tasks,
+    split,
+    stage_lengths,
+    stopping_tasks,
+    three_tasks,
+)
+from descentlab.continual_classification.limits import (
+    Forgetting,
+    JointLimit,
+    alignment,
+    curvatures,
+    cycle_averaged_forgetting,
+    cycle_bias,
+    cyclic_step_bound,
+    forgetting_limit,
+    horizon_step,
+    increment_error,
+    joint_limit,
+    margin_residuals,
+    random_step_bound,
+    task_forgetting_limits,
+)
+from descentlab.continual_classification.methods import (
+    Tasks,
+    as_tasks,
+    joint_hessian,
+    joint_minimizer,
+    largest_stable_step,
+    project,
+    sequential_gd,
+    sequential_max_margin,
+    task_order,
+)
+from descentlab.continual_classification.models import (
+    ModelForgetting,
+    NetworkRun,
+    forgetting,
+    logistic_loss,
+    network_run,
+    pair_tensors,
+    small_network,
+)
+from descentlab.continual_classification.results import (
+    ACUTE_FORGETTING,
+    CLAIMS,
+    CLUSTERED_FORGETTING,
+    IMAGE_FORGETTING,
+    INTERLEAVED_FORGETTING,
+    NETWORK_LOSS,
+    STEP_BOUNDS,
+)
+
+__all__ = [
+    "ACUTE_FORGETTING",
+    "BOOK",
+    "CLAIMS",
+    "CLUSTERED",
+    "CLUSTERED_FORGETTING",
+    "FULL",
+    "IMAGE_FORGETTING",
+    "INTERLEAVED",
+    "INTERLEAVED_FORGETTING",
+    "NETWORK_LOSS",
+    "PAIRS",
+    "SMOKE",
+    "STEP_BOUNDS",
+    "Config",
+    "Forgetting",
+    "JointLimit",
+    "ModelForgetting",
+    "NetworkRun",
+    "Tasks",
+    "acute_tasks",
+    "alignment",
+    "as_tasks",
+    "clustered_points",
+    "constant_step_bias",
+    "curvatures",
+    "cycle_averaged_forgetting",
+    "cycle_bias",
+    "cyclic_step_bound",
+    "falling_step_run",
+    "flipped",
+    "forgetting",
+    "forgetting_by_order",
+    "forgetting_limit",
+    "horizon_runs",
+    "horizon_step",
+    "image_tasks",
+    "increment_error",
+    "increment_errors",
+    "joint_hessian",
+    "joint_limit",
+    "joint_minimizer",
+    "largest_stable_step",
+    "logistic_loss",
+    "margin_residuals",
+    "network_run",
+    "overlapping_tasks",
+    "own_directions",
+    "pair_tensors",
+    "paths",
+    "plane_tasks",
+    "project",
+    "random_step_bound",
+    "sequential_gd",
+    "sequential_max_margin",
+    "small_network",
+    "space_tasks",
+    "split",
+    "stage_lengths",
+    "stopping_tasks",
+    "task_forgetting_limits",
+    "task_order",
+    "three_tasks",
+]
