@@ -19,6 +19,7 @@ __all__ = [
     "incremental_gd",
     "per_sample_adam",
     "random_maps",
+    "robust_memorization",
 ]
 
 

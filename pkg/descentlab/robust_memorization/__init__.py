@@ -1,0 +1,240 @@
+r"""Networks that are right on whole balls, and what they cost.
+
+Yujun Kim, Chaewon Moon, Chulhee Yun: *The Cost of Robustness: Tighter Bounds on Parameter Complexity for Robust
+Memorization in ReLU Nets*, NeurIPS 2025, arXiv 2510.24643.
+
+A network memorizes labelled points robustly if it equals :math:`y_i` on the whole ball of radius
+:math:`\mu = \rho\,\varepsilon_D` around :math:`x_i`, with :math:`\varepsilon_D` half the smallest distance between points
+of different labels. How many parameters that takes depends on :math:`\rho` alone:
+
+.. math::
+    \text{needed:}\quad & (\rho^2 \min\{N, d\} + 1)\,d + \min\{1/\sqrt{1-\rho^2}, \sqrt d\}\,\sqrt N, \\
+    \text{enough:}\quad & \sqrt N \;\Big|\; N d^{1/4} \rho^{1/2} \;\Big|\; N d^2 \rho^4
+    \qquad \text{(breaks at } \rho = \tfrac{1}{5N\sqrt d},\ \tfrac{1}{5\sqrt d}\text{)}.
+
+The paper proves; here its networks are built and verified, and two of its bounds improved: a guard makes the error of the
+moderate regime zero, and a lift to a paraboloid makes :math:`(\rho^2\min\{N, d\} + 1)(d + N)` enough.
+
+================================================  =============================================
+paper                                             here
+================================================  =============================================
+points :math:`x_i`, labels :math:`y_i`            `X`, `y`
+:math:`\varepsilon_D`, :math:`\varepsilon_{D,p}`  `separation`, its argument `norm`
+:math:`\rho`; :math:`\mu`                         `rho`; `radius`
+number of parameters :math:`P`                    `parameter_count`, `Memorizer.num_parameters`
+projection :math:`Q` to :math:`m` dimensions      `projection`
+ramp :math:`\gamma` of a floor                    `ramp` (over the margin)
+points a group, :math:`\lceil N^\alpha\rceil`     `group_size`
+robust error :math:`\mathcal L_\rho`              `LineReport.share`, of a line
+================================================  =============================================
+
+`registers` writes networks as programs; `parts` are floors, lookups and squares; `lattices` and `lifts` hold the
+constructions, `memorizer` the one call, `verification` the proofs and refutations, `bounds` the paper's table, `points`
+separations and projections, `instances` data sets, `experiments` the paper's experiments, and `results` the claims.
+"""
+
+from descentlab.robust_memorization.bounds import (
+    lower_bound,
+    lp_factor,
+    nonzero_bound,
+    upper_bound,
+)
+from descentlab.robust_memorization.experiments import (
+    BOOK,
+    FULL,
+    SMOKE,
+    Config,
+    Search,
+    ball_volume_ratio,
+    bit_extraction_sizes,
+    bound_curves,
+    break_even,
+    floor_errors,
+    growth_exponent,
+    hadamard_rows,
+    jumps,
+    kernel_distances,
+    lattice_gaps,
+    length_ratios,
+    levels_needed,
+    lookup_errors,
+    lp_errors,
+    match_ratios,
+    moderate_count,
+    moderate_networks,
+    num_broken_widths,
+    principal_projection,
+    read_back,
+    search,
+    shortest_images,
+    size_by_dimension,
+    size_by_number,
+    slab_fractions,
+    slit_ratios,
+    tight_width_shares,
+    train_mlp,
+    uniform_ball,
+)
+from descentlab.robust_memorization.instances import (
+    Shattering,
+    edge_cases,
+    gaussian_data,
+    image_points,
+    nearest_own_centre,
+    random_keys,
+    scattered_data,
+    shattering_data,
+    simplex_data,
+)
+from descentlab.robust_memorization.lattices import (
+    BitsPlan,
+    ModeratePlan,
+    SmallPlan,
+    lookup_layers,
+)
+from descentlab.robust_memorization.lifts import (
+    LiftPlan,
+    SequentialPlan,
+    plan_lift,
+)
+from descentlab.robust_memorization.memorizer import (
+    Memorizer,
+    group_size,
+    memorize,
+    parameter_count,
+)
+from descentlab.robust_memorization.parts import (
+    Words,
+    best_group_size,
+    extract_bits,
+    floor_key,
+    floor_network,
+    hat_kinks,
+    piecewise,
+    sum_of_squares,
+)
+from descentlab.robust_memorization.points import (
+    Points,
+    Unsuitable,
+    as_points,
+    lattice_translation,
+    projected_separation,
+    separation,
+)
+from descentlab.robust_memorization.registers import (
+    Affine,
+    Layer,
+    Program,
+    count,
+    evaluate,
+    from_torch,
+    to_torch,
+)
+from descentlab.robust_memorization.results import (
+    CLAIMS,
+)
+from descentlab.robust_memorization.verification import (
+    Attack,
+    Certificate,
+    LineReport,
+    attack_nullspace,
+    ball_segments,
+    certify,
+    check_lines,
+    foe_directions,
+    lines,
+    verify_line,
+)
+
+__all__ = [
+    "BOOK",
+    "CLAIMS",
+    "FULL",
+    "SMOKE",
+    "Affine",
+    "Attack",
+    "BitsPlan",
+    "Certificate",
+    "Config",
+    "Layer",
+    "LiftPlan",
+    "LineReport",
+    "Memorizer",
+    "ModeratePlan",
+    "Points",
+    "Program",
+    "Search",
+    "SequentialPlan",
+    "Shattering",
+    "SmallPlan",
+    "Unsuitable",
+    "Words",
+    "as_points",
+    "attack_nullspace",
+    "ball_segments",
+    "ball_volume_ratio",
+    "best_group_size",
+    "bit_extraction_sizes",
+    "bound_curves",
+    "break_even",
+    "certify",
+    "check_lines",
+    "count",
+    "edge_cases",
+    "evaluate",
+    "extract_bits",
+    "floor_errors",
+    "floor_key",
+    "floor_network",
+    "foe_directions",
+    "from_torch",
+    "gaussian_data",
+    "group_size",
+    "growth_exponent",
+    "hadamard_rows",
+    "hat_kinks",
+    "image_points",
+    "jumps",
+    "kernel_distances",
+    "lattice_gaps",
+    "lattice_translation",
+    "length_ratios",
+    "levels_needed",
+    "lines",
+    "lookup_errors",
+    "lookup_layers",
+    "lower_bound",
+    "lp_errors",
+    "lp_factor",
+    "match_ratios",
+    "memorize",
+    "moderate_count",
+    "moderate_networks",
+    "nearest_own_centre",
+    "nonzero_bound",
+    "num_broken_widths",
+    "parameter_count",
+    "piecewise",
+    "plan_lift",
+    "principal_projection",
+    "projected_separation",
+    "random_keys",
+    "read_back",
+    "scattered_data",
+    "search",
+    "separation",
+    "shattering_data",
+    "shortest_images",
+    "simplex_data",
+    "size_by_dimension",
+    "size_by_number",
+    "slab_fractions",
+    "slit_ratios",
+    "sum_of_squares",
+    "tight_width_shares",
+    "to_torch",
+    "train_mlp",
+    "uniform_ball",
+    "upper_bound",
+    "verify_line",
+]
