@@ -20,6 +20,7 @@ __all__ = [
     "per_sample_adam",
     "random_maps",
     "robust_memorization",
+    "weak_to_strong",
 ]
 
 

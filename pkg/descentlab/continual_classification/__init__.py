@@ -13,18 +13,18 @@ vanishes faster than the loss. In closed form: :math:`w = \ln(Kt/M)\,\hat w + \t
     w \leftarrow w - \eta \nabla L_m(w) \quad (K \text{ times, then the next } m), \qquad
     L_m(w) = \sum_{i \in I_m} \ln(1 + e^{-x_i^\top w})
 
-============================================  ==========================================
-paper                                         here
-============================================  ==========================================
-rows :math:`y_i x_i`, :math:`i \in I_m`       `tasks[m]`
-number of tasks `M`, stages `t`, cycles `J`   ``len(tasks)``, `num_stages`, `num_cycles`
-steps a stage `K`, step size :math:`\eta`     `num_steps`, `learning_rate`
-cyclic, random tasks                          `order="cyclic"`, `order="replacement"`
-:math:`\hat w`, margin :math:`\phi`           `JointLimit.solution`, `JointLimit.margin`
-:math:`N_{p,q}`, :math:`\bar N_{p,q}`         `alignment`
-:math:`CF(J)`                                 `Forgetting.values`, cycles counted from 1
-joint minimiser :math:`w_*`                   `joint_minimizer`
-============================================  ==========================================
+===========================================  ==========================================
+paper                                        here
+===========================================  ==========================================
+rows :math:`y_i x_i`, :math:`i \in I_m`      `tasks[m]`
+number of tasks `M`, stages `t`, cycles `J`  ``len(tasks)``, `num_stages`, `num_cycles`
+steps a stage `K`, step size :math:`\eta`    `num_steps`, `learning_rate`
+cyclic, random tasks                         `order="cyclic"`, `order="replacement"`
+:math:`\hat w`, margin :math:`\phi`          `JointLimit.solution`, `JointLimit.margin`
+:math:`N_{p,q}`, :math:`\bar N_{p,q}`        `alignment`
+:math:`CF(J)`                                `Forgetting.values`, cycles counted from 1
+joint minimiser :math:`w_*`                  `joint_minimizer`
+===========================================  ==========================================
 
 `methods` holds the algorithms, `limits` the closed forms and forgetting with its bounds, `models` forgetting of any
 PyTorch model, `experiments` the data and experiments, and `results` the declared claims.

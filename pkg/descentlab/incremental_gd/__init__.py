@@ -12,17 +12,17 @@ good fixed order exists all the same.
     x \leftarrow x - \eta\, \nabla f_{\sigma_k(i)}(x), \qquad i = 1, \dots, n, \quad k = 1, \dots, K,
     \qquad F = \frac1n \sum_i f_i
 
-=======================================================  ==========================================
-paper                                                    here
-=======================================================  ==========================================
-:math:`f_i(x) = \frac12 x^\top H_i x + b_i^\top x`       `QuadraticSum(hessians, linear_terms)`
-:math:`x_\star, F - F_\star, L, \mu`                     `minimizer`, `gap`, `smoothness`, `strong_convexity`
-:math:`\eta, K`                                          `learning_rate`, `num_epochs`
-IGD; RR; with replacement                                `order="cyclic"`; `"reshuffled"`; `"replacement"`
-:math:`\kappa = L/\mu`                                   `L`, with `mu=1`
-:math:`z = \eta\mu nK`, the natural step size            `z`
-herding constant H                                       `prefix_constant`, `herded_order`
-=======================================================  ==========================================
+==================================================  ====================================================
+paper                                               here
+==================================================  ====================================================
+:math:`f_i(x) = \frac12 x^\top H_i x + b_i^\top x`  `QuadraticSum(hessians, linear_terms)`
+:math:`x_\star, F - F_\star, L, \mu`                `minimizer`, `gap`, `smoothness`, `strong_convexity`
+:math:`\eta, K`                                     `learning_rate`, `num_epochs`
+IGD; RR; with replacement                           `order="cyclic"`; `"reshuffled"`; `"replacement"`
+:math:`\kappa = L/\mu`                              `L`, with `mu=1`
+:math:`z = \eta\mu nK`, the natural step size       `z`
+herding constant H                                  `prefix_constant`, `herded_order`
+==================================================  ====================================================
 
 `problems` holds the sums, `instances` the paper's constructions, `methods` and `maps` the algorithm, `expectations` its
 mean over random orders, `ordering` good orders, `rates` and `experiments` the paper's experiments, and `results` the

@@ -1,0 +1,142 @@
+r"""A linear CNN teaches a ReLU CNN: when the student beats the teacher.
+
+Junsoo Oh, Jerry Song, Chulhee Yun: *From Linear to Nonlinear: Provable Weak-to-Strong Generalization through Feature
+Learning*, NeurIPS 2025, arXiv 2510.24812.
+
+Samples carry *easy* signals, which a linear model can use, *hard* signals, whose sign is random, so that no linear model
+can, or both. A linear teacher is trained on true labels and labels fresh samples; a two-layer ReLU network is trained on
+those labels by gradient descent. It learns the hard signals from the samples that carry both, and may then correct its
+teacher; if it is trained for too long, it takes the teacher's errors over.
+
+.. math::
+    f_{wk}(X) = \sum_p \langle w, x^{(p)} \rangle, \qquad
+    f_{st}(X) = \frac1m \sum_{s = \pm 1} s \sum_{r \le m} \sum_p \max(0, \langle w_{s,r}, x^{(p)} \rangle), \\
+    \hat y_i = \operatorname{sign} f_{wk}(X_i), \qquad
+    W \leftarrow W - \eta \nabla \frac1n \sum_i \log(1 + e^{-\hat y_i f_{st}(X_i)})
+
+===========================  ================================================
+paper                        here
+===========================  ================================================
+:math:`\|\mu\|, \|\nu\|`     `signal_easy`, `signal_hard`
+:math:`\sigma_p`             `noise`
+:math:`p_e, p_h, p_b`        `probabilities` = (easy, hard, both)
+:math:`n_{wk}, n_{st}`       `num_samples` of the two `PatchData`
+:math:`m`, :math:`\sigma_0`  `num_filters`, `init_scale`
+:math:`w`                    `LinearCNN.weight`
+:math:`w_{s,r}`              `ReluCNN.weights[..., 0 or 1, r, :]`
+:math:`\hat y`               `pseudo_label`
+:math:`T_{es}`               the step at which `History.corrected` is largest
+===========================  ================================================
+
+`patches` holds the data, `models` the two networks, `training` the fast exact trainers (their three forms are in
+`engines`, what they log in `history`), `losses` what a student may be asked to fit, `span` data of any dimension in the
+coordinates of their span, `protocol` the same protocol for your own models, `experiments` and `scarce` the paper's
+experiments, `beyond` those that are ours, and `results` the declared claims.
+
+The public sources leave two conventions open: the patches of a hard-only sample, and the factor 1/m. Both readings are
+behind an argument (`hard_patches`, `average`).
+"""
+
+from descentlab.weak_to_strong.beyond import (
+    Chain,
+    ImageLesson,
+    Stopping,
+    chain,
+    image_lesson,
+    image_patches,
+    output_factor_gap,
+    stopping,
+)
+from descentlab.weak_to_strong.experiments import (
+    ABUNDANT,
+    BEYOND,
+    BOOK,
+    BOUNDARY,
+    BRIDGES,
+    FULL,
+    PORTRAIT,
+    SMOKE,
+    Config,
+    Lesson,
+    Portrait,
+    Setting,
+    best_hard,
+    boundary_ratio,
+    boundary_sweep,
+    bridge_ablation,
+    ideal_accuracy,
+    linear_on_hard,
+    portrait,
+    steps_to_log,
+    teach,
+    teacher_report,
+    train_teacher,
+)
+from descentlab.weak_to_strong.history import History
+from descentlab.weak_to_strong.losses import CrossEntropy, LogConf, SmallLoss
+from descentlab.weak_to_strong.models import LinearCNN, ReluCNN, ideal_student, outputs
+from descentlab.weak_to_strong.patches import KINDS, PatchData, ideal_pseudo_labels
+from descentlab.weak_to_strong.protocol import Accuracy, Report, evaluate, pseudo_label, weak_to_strong
+from descentlab.weak_to_strong.results import CLAIMS
+from descentlab.weak_to_strong.scarce import Scarce, contour_slope, heat_map, scarce_run, signal_at
+from descentlab.weak_to_strong.span import draw_in_span
+from descentlab.weak_to_strong.training import train_strong, train_weak
+
+__all__ = [
+    "ABUNDANT",
+    "BEYOND",
+    "BOOK",
+    "BOUNDARY",
+    "BRIDGES",
+    "CLAIMS",
+    "FULL",
+    "KINDS",
+    "PORTRAIT",
+    "SMOKE",
+    "Accuracy",
+    "Chain",
+    "Config",
+    "CrossEntropy",
+    "History",
+    "ImageLesson",
+    "Lesson",
+    "LinearCNN",
+    "LogConf",
+    "PatchData",
+    "Portrait",
+    "ReluCNN",
+    "Report",
+    "Scarce",
+    "Setting",
+    "SmallLoss",
+    "Stopping",
+    "best_hard",
+    "boundary_ratio",
+    "boundary_sweep",
+    "bridge_ablation",
+    "chain",
+    "contour_slope",
+    "draw_in_span",
+    "evaluate",
+    "heat_map",
+    "ideal_accuracy",
+    "ideal_pseudo_labels",
+    "ideal_student",
+    "image_lesson",
+    "image_patches",
+    "linear_on_hard",
+    "output_factor_gap",
+    "outputs",
+    "portrait",
+    "pseudo_label",
+    "scarce_run",
+    "signal_at",
+    "steps_to_log",
+    "stopping",
+    "teach",
+    "teacher_report",
+    "train_strong",
+    "train_teacher",
+    "train_weak",
+    "weak_to_strong",
+]

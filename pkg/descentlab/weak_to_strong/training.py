@@ -1,0 +1,222 @@
+"""Gradient descent for teacher and student."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from descentlab.weak_to_strong.engines import ENGINES
+from descentlab.weak_to_strong.history import History, Log
+from descentlab.weak_to_strong.losses import CrossEntropy, Loss, as_loss
+from descentlab.weak_to_strong.models import LinearCNN, ReluCNN, outputs
+from descentlab.weak_to_strong.patches import PatchData, as_labels, fingerprints
+
+Method = Literal["auto", "split", "gram", "autograd"]
+METHODS = ("auto", "split", "gram", "autograd")
+
+
+def train_weak(
+    data: PatchData,
+    *,
+    learning_rate: float = 0.05,
+    num_steps: int = 300,
+    labels: Any = None,
+    record: Sequence[int] | None = None,
+    test: PatchData | None = None,
+) -> tuple[LinearCNN, History]:
+    r"""Gradient descent from zero for the linear model, :math:`w \leftarrow w + \frac{\eta}{n} \sum_i y_i \varsigma(-y_i f_i) \sum_p x_i^{(p)}`.
+
+    Parameters
+    ----------
+    data : PatchData
+        A batch of data sets trains a batch of models.
+    learning_rate : float
+    num_steps : int
+    labels : array, shape (..., n), optional
+        Instead of the true ones.
+    record : sequence of int, optional
+        Steps to log, 0 being the start; only the last unless given.
+    test : PatchData, optional
+
+    Returns
+    -------
+    LinearCNN, History
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range, or a label is not 1 or -1.
+    """
+    steps = _check_run(learning_rate, num_steps, [num_steps] if record is None else record)
+    y = data.labels if labels is None else as_labels(labels, data.labels.shape, data.rows)
+    model = LinearCNN(data.dim, batch=data.batch, dtype=data.rows.dtype).to(data.rows.device)
+    sums = data.patch_sums()
+    log = Log(data, y, test)
+    with torch.no_grad():
+        for t in range(num_steps + 1):
+            f = _products(sums, model.weight)
+            if t in steps:
+                log.add(t, f, f, None, None if test is None else outputs(model, test))
+            if t < num_steps:
+                pull = y * torch.sigmoid(-y * f) / data.num_samples
+                model.weight.add_((pull.unsqueeze(-2) @ sums).squeeze(-2), alpha=learning_rate)
+    model.seen = fingerprints(data)
+    return model, log.history()
+
+
+def train_strong(
+    model: ReluCNN,
+    data: PatchData,
+    labels: Any,
+    *,
+    learning_rate: float,
+    num_steps: int,
+    method: Method = "auto",
+    record: Sequence[int] | None = None,
+    test: PatchData | None = None,
+    keep_predictions: bool = False,
+    loss: str | Loss = "xent",
+    optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+    batch_size: int | None = None,
+    train_output: bool = False,
+    seed: int = 0,
+) -> tuple[ReluCNN, History]:
+    r"""Full-batch gradient descent for the ReLU network on given labels, :math:`W \leftarrow W - \eta \nabla L(W)`.
+
+    Parameters
+    ----------
+    model : ReluCNN
+        The start; it is left unchanged. A batch of models or of data sets trains a batch of networks.
+    data : PatchData
+    labels : array, shape (..., n)
+        1 or -1: pseudo-labels, or the true ones.
+    learning_rate : float
+    num_steps : int
+    method : {"auto", "split", "gram", "autograd"}
+        The same iterates up to rounding. ``"auto"`` takes the cheaper of the first two that can do what is asked. With
+        data from arrays nothing can be split off, and ``"split"`` is the plain gradient without autograd.
+    record : sequence of int, optional
+        Steps to log, 0 being the start; every step unless given.
+    test : PatchData, optional
+        Logged beside the training set.
+    keep_predictions : bool
+        Log the signs on each test sample.
+    loss : {"xent", "logconf"} or Loss
+        What becomes of the labels; see `losses`.
+    optimizer : callable, optional
+        ``optimizer(parameters, lr=learning_rate)``, such as ``torch.optim.Adam``; not with ``"gram"``.
+    batch_size : int, optional
+        Samples a step, in reshuffled order; all of them unless given; not with ``"gram"``.
+    train_output : bool
+        Train the second layer too; not with ``"gram"``.
+    seed : int
+        Of the order of mini-batches.
+
+    Returns
+    -------
+    ReluCNN, History
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range, shapes do not fit, or a label is not 1 or -1.
+    """
+    steps = _check_run(learning_rate, num_steps, range(num_steps + 1) if record is None else record)
+    if model.weights.shape[-1] != data.dim or (test is not None and test.dim != data.dim):
+        raise ValueError(f"model has filters of length {model.weights.shape[-1]}, data patches of length {data.dim}")
+    if batch_size is not None and not 1 <= batch_size <= data.num_samples:
+        raise ValueError(f"batch_size={batch_size} must be between 1 and the {data.num_samples} samples")
+    plain = optimizer is None and batch_size is None and not train_output
+    engine_type = ENGINES[_choose(method, plain, model, data, num_steps)]
+    batch = torch.broadcast_shapes(model.weights.shape[:-3], data.batch)
+    y = as_labels(labels, data.labels.shape, data.rows)
+    engine = engine_type(_batched(model, batch, data.rows), data, test, learning_rate, optimizer, train_output)
+    rule, log = as_loss(loss), Log(data, y, test, keep_predictions)
+    orders = None if batch_size is None else _reshuffled(data.num_samples, batch_size, seed)
+    for t in range(num_steps + 1):
+        if t in steps:
+            log.add(t, engine.outputs(None), *engine.state())
+        if t == num_steps:
+            break
+        index = None if orders is None else next(orders)
+        f = engine.outputs(index)
+        target, weight = _target(rule, f, y if index is None else y[..., index], t / num_steps)
+        engine.step(f, target, weight, index)
+    return engine.model(), log.history()
+
+
+def _choose(method: str, plain: bool, model: ReluCNN, data: PatchData, num_steps: int) -> str:
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}; allowed are {', '.join(map(repr, METHODS))}")
+    if method == "gram" and not plain:
+        raise ValueError("method='gram' is for plain full-batch gradient descent; use 'split' or 'auto'")
+    if method != "auto":
+        return method
+    rows, length = data.rows.shape[-2:]
+    filters = 2 * model.num_filters
+    gram = rows * rows * (length + num_steps * filters) + 2 * rows * length * filters
+    return "gram" if plain and gram < num_steps * 2 * rows * length * filters else "split"
+
+
+def _batched(model: ReluCNN, batch: Sequence[int], like: Tensor) -> ReluCNN:
+    """A copy of the model, with the batch axis, beside the data."""
+    start = copy.deepcopy(model).to(device=like.device, dtype=like.dtype)
+    start.weights = torch.nn.Parameter(start.weights.detach().expand(*batch, *start.weights.shape[-3:]).clone())
+    output = start.output.detach().expand(*batch, *start.output.shape[-2:]).clone()
+    start.output = torch.nn.Parameter(output, requires_grad=False)
+    return start
+
+
+def _reshuffled(num_samples: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    rng = np.random.default_rng([seed, 11])
+    while True:
+        order = torch.as_tensor(rng.permutation(num_samples))
+        yield from (order[i : i + batch_size] for i in range(0, num_samples - batch_size + 1, batch_size))
+
+
+@torch.no_grad()
+def _target(rule: Loss, f: Tensor, y: Tensor, progress: float) -> tuple[Tensor, Tensor | None]:
+    """Target probability of the class 1, and weights, shape (..., n)."""
+    one = ((1 + y) / 2).expand_as(f)
+    if isinstance(rule, CrossEntropy):
+        return one, None
+    f = f.detach()
+    predicted = torch.stack([torch.sigmoid(-f), torch.sigmoid(f)], dim=-1)
+    target, weight = rule(predicted, torch.stack([1 - one, one], dim=-1), progress)
+    return target[..., 1], weight
+
+
+def _products(rows: Tensor, weight: Tensor) -> Tensor:
+    """Inner products, shape (..., n), matrix by matrix: the batched product of matrices and vectors is slow."""
+    if rows.ndim == 2:
+        return rows @ weight
+    return torch.stack([_products(part, w) for part, w in zip(rows, weight, strict=True)])
+
+
+def _check_run(learning_rate: float, num_steps: int, record: Sequence[int]) -> set[int]:
+    if not (np.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"learning_rate={learning_rate} must be positive and finite")
+    if num_steps < 1:
+        raise ValueError(f"num_steps={num_steps} must be at least 1")
+    steps = {int(t) for t in record}
+    if not steps or min(steps) < 0 or max(steps) > num_steps:
+        raise ValueError(f"record={sorted(steps)} must be steps between 0 and num_steps={num_steps}")
+    return steps
+
+
+def warn_of_seen(model: LinearCNN, data: PatchData) -> None:
+    """Warn if the teacher was trained on some of the samples that it is about to label."""
+    shared = torch.isin(fingerprints(data), model.seen.to(data.rows.device)).sum()
+    if shared:
+        warnings.warn(
+            f"the teacher was trained on {int(shared)} of these samples and may have memorised their labels; "
+            "let it label fresh ones",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,623 @@
+"""The fast trainers against the paper's words and autograd, the protocol, bad input; every claim against a wrong variant."""
+
+import functools
+import warnings
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import ndtr
+from tests.reference import weak_to_strong as reference
+from torch.utils.data import DataLoader, TensorDataset
+
+from descentlab import data
+from descentlab import weak_to_strong as w2s
+
+BOTH = ("same", "opposite")
+
+
+# -- data -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hard_patches", BOTH)
+def test_patches_are_as_the_paper_defines_them(hard_patches):
+    made = w2s.PatchData(
+        3000,
+        30,
+        signal_easy=4,
+        signal_hard=3,
+        noise=0.5,
+        hard_patches=hard_patches,
+        probabilities=(0.2, 0.3, 0.5),
+        seed=1,
+    )
+    patches, labels, kinds = made.patches, made.labels, made.kinds
+    assert patches.shape == (3000, 3, 30) and labels.shape == kinds.shape == (3000,)
+    assert set(labels.tolist()) == {1.0, -1.0}
+    assert np.bincount(kinds) / 3000 == pytest.approx([0.2, 0.3, 0.5], abs=0.04)
+    easy_place, hard_place = torch.where(labels > 0, 0, 1), torch.where(labels > 0, 2, 3)
+    easy = 4.0 * torch.eye(30, dtype=torch.float64)[easy_place]
+    hard = 3.0 * torch.eye(30, dtype=torch.float64)[hard_place]
+    sums = patches[:, :2].sum(1)
+    assert torch.equal(sums[kinds == 0], 2 * easy[kinds == 0])
+    signed = sums[kinds == 2] - easy[kinds == 2]
+    assert torch.equal(signed.abs(), hard[kinds == 2]) and 0.4 < (signed.sum(-1) > 0).double().mean() < 0.6
+    of_hard = sums[kinds == 1]
+    if hard_patches == "same":
+        assert torch.equal(of_hard.abs(), 2 * hard[kinds == 1])
+    else:
+        assert not of_hard.any() and torch.equal(patches[kinds == 1][:, 0].abs(), hard[kinds == 1])
+    assert not patches[:, :2, 4:].any() and not patches[:, 2, :4].any()
+    assert patches[:, 2, 4:].std() == pytest.approx(0.5, rel=0.01)
+    assert torch.equal(patches.sum(1), made.patch_sums())
+
+
+def test_seeds_repeat_and_batches_are_the_single_runs():
+    batch = w2s.PatchData(50, 10, seed=[3, 4])
+    for i, seed in enumerate((3, 4)):
+        single = w2s.PatchData(50, 10, seed=seed)
+        assert torch.equal(batch.patches[i], single.patches) and torch.equal(batch.labels[i], single.labels)
+    part = batch.subset(slice(10, 20))
+    assert torch.equal(part.patches, batch.patches[:, 10:20]) and part.num_samples == 10
+
+
+def test_ideal_labels_flip_half_of_the_hard_ones_and_nothing_else():
+    made = w2s.PatchData(20_000, 5, seed=7)
+    flipped = w2s.ideal_pseudo_labels(made, seed=7) != made.labels
+    assert not flipped[made.kinds != 1].any()
+    assert flipped[made.kinds == 1].double().mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_vectors_in_their_span_have_the_law_of_the_full_space():
+    """Means and variances of inner products, against their closed forms for normal vectors."""
+    p, sigma, scale = 196, 0.7, 0.1
+    made, net = w2s.draw_in_span(
+        4, p + 4, num_filters=2, init_scale=scale, noise=sigma, seed=range(4000), dtype=torch.float64
+    )
+    products = (made.rows @ made.rows.mT).numpy()
+    squares, mixed = products[:, 3, 3], products[:, 3, 1]
+    assert squares.mean() == pytest.approx(sigma**2 * p, rel=0.01)
+    assert squares.var() == pytest.approx(2 * sigma**4 * p, rel=0.1)
+    assert mixed.mean() == pytest.approx(0, abs=4 * sigma**2 * np.sqrt(p / 4000))
+    assert mixed.var() == pytest.approx(sigma**4 * p, rel=0.1)
+    with_filter = (made.rows @ net.weights.detach().flatten(1, 2)[..., 4:].mT).numpy()[:, 0, 3]
+    assert with_filter.var() == pytest.approx(sigma**2 * scale**2 * p, rel=0.1)
+    assert net.weights[..., :4].std().item() == pytest.approx(scale, rel=0.05)
+
+
+# -- the trainers -----------------------------------------------------------------------------------------------------
+
+
+def small(hard_patches="same", n=12, dim=9, seed=0):
+    return w2s.PatchData(n, dim, signal_easy=2, signal_hard=1.5, hard_patches=hard_patches, seed=seed)
+
+
+@pytest.mark.parametrize("hard_patches", BOTH)
+def test_trainers_are_the_papers(hard_patches):
+    made = small(hard_patches)
+    patches, labels = made.patches.numpy(), made.labels.numpy()
+    weak, _ = w2s.train_weak(made, learning_rate=0.1, num_steps=20)
+    expected = reference.train_weak(patches, labels, learning_rate=0.1, num_steps=20)
+    np.testing.assert_allclose(weak.weight.detach(), expected, atol=1e-13)
+    net = w2s.ReluCNN(9, 3, init_scale=0.1, seed=2)
+    given_labels = w2s.ideal_pseudo_labels(made, seed=1)
+    expected = reference.train_strong(
+        net.weights.detach().numpy(), patches, given_labels.numpy(), learning_rate=0.5, num_steps=20
+    )
+    for method in ("auto", "split", "gram", "autograd"):
+        end, _ = w2s.train_strong(net, made, given_labels, learning_rate=0.5, num_steps=20, method=method)
+        np.testing.assert_allclose(end.weights.detach(), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("hard_patches", BOTH)
+@pytest.mark.parametrize("method", ["split", "gram"])
+@pytest.mark.parametrize("raw", [False, True])
+def test_fast_forms_agree_with_plain_autograd(hard_patches, method, raw):
+    """100 steps of torch.optim.SGD on softplus losses, a network a seed, against a batch of them."""
+    made = w2s.PatchData(60, 40, hard_patches=hard_patches, seed=[0, 1])
+    labels = w2s.ideal_pseudo_labels(made)
+    nets = w2s.ReluCNN(40, 4, seed=[5, 6])
+    on = w2s.PatchData.from_arrays(made.patches, made.labels, made.kinds) if raw else made
+    ends, history = w2s.train_strong(nets, on, labels, learning_rate=0.5, num_steps=100, method=method)
+    for i, seed in enumerate((5, 6)):
+        net = w2s.ReluCNN(40, 4, seed=seed)
+        optimizer = torch.optim.SGD([net.weights], lr=0.5)
+        for step in range(100):
+            loss = torch.nn.functional.softplus(-labels[i] * net(made.patches[i])).mean()
+            assert history.loss[i, step] == pytest.approx(loss.item(), abs=1e-12)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert (ends.weights[i] - net.weights).abs().max().item() < 1e-10
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"optimizer": torch.optim.Adam},
+        {"optimizer": functools.partial(torch.optim.SGD, weight_decay=0.1, momentum=0.9)},
+        {"loss": "logconf"},
+        {"loss": w2s.SmallLoss(keep=0.8)},
+        {"batch_size": 7},
+        {"train_output": True},
+    ],
+    ids=lambda variant: next(iter(variant)),
+)
+@pytest.mark.parametrize("raw", [False, True])
+def test_variants_agree_with_autograd(variant, raw):
+    made = w2s.PatchData(60, 20, seed=[0, 1])
+    on = w2s.PatchData.from_arrays(made.patches, made.labels, made.kinds) if raw else made
+    labels = w2s.ideal_pseudo_labels(made)
+    nets = w2s.ReluCNN(20, 4, seed=[5, 6])
+    arguments = {"learning_rate": 0.05, "num_steps": 40, "record": [0, 40], **variant}
+    slow, _ = w2s.train_strong(nets, made, labels, method="autograd", **arguments)
+    fast, _ = w2s.train_strong(nets, on, labels, method="split", **arguments)
+    assert (slow.weights - fast.weights).abs().max().item() < 1e-10
+    assert (slow.output - fast.output).abs().max().item() < 1e-10
+    assert torch.equal(nets.weights, w2s.ReluCNN(20, 4, seed=[5, 6]).weights)  # the start is left alone
+
+
+def test_history_is_what_the_models_say():
+    made, test = small(n=200, seed=1), small(n=300, seed=2)
+    labels = w2s.ideal_pseudo_labels(made)
+    net = w2s.ReluCNN(9, 4, init_scale=0.1, seed=3)
+    end, h = w2s.train_strong(
+        net, made, labels, learning_rate=0.5, num_steps=30, record=[0, 30], test=test, keep_predictions=True
+    )
+    with torch.no_grad():
+        f, on_test = end(made.patches), end(test.patches)
+    flipped = labels != made.labels
+    assert h.train_accuracy[-1] == ((f >= 0) == (labels > 0)).double().mean()
+    assert h.corrected[-1] == pytest.approx(((f >= 0) == (made.labels > 0))[flipped].double().mean().item())
+    scores = w2s.evaluate(end, test)
+    assert (h.test_accuracy[-1], *h.test_by_kind[-1]) == pytest.approx(
+        (scores.overall, scores.easy, scores.hard, scores.both)
+    )
+    right = (on_test >= 0) == (test.labels > 0)
+    assert scores.hard == pytest.approx(right[test.kinds == 1].double().mean().item())
+    assert np.array_equal(h.predictions[-1] > 0, on_test >= 0)
+    np.testing.assert_allclose(
+        h.hard_products[-1], 1.5 * torch.stack([end.weights[0, :, 2], end.weights[1, :, 3]]).detach()
+    )
+    np.testing.assert_allclose(
+        h.easy_products[0], 2 * torch.stack([net.weights[0, :, 0], net.weights[1, :, 1]]).detach()
+    )
+    assert list(h.steps) == [0, 30] and h.at(30) == 1
+    with pytest.raises(ValueError, match="step=7"):
+        h.at(7)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 30), st.integers(5, 20), st.sampled_from(BOTH), st.floats(0.2, 5))
+def test_outputs_need_no_patches_and_see_no_order(seed, n, dim, hard_patches, norm):
+    made = w2s.PatchData(n, dim, signal_hard=norm, hard_patches=hard_patches, seed=seed)
+    net, linear = w2s.ReluCNN(dim, 3, init_scale=1.0, seed=seed), w2s.LinearCNN(dim)
+    with torch.no_grad():
+        linear.weight.copy_(net.weights[0, 0])
+        for model in (net, linear):
+            direct = model(made.patches)
+            torch.testing.assert_close(w2s.outputs(model, made), direct, rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(model(made.patches[:, [2, 0, 1]]), direct, rtol=1e-10, atol=1e-10)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.5, 20))
+def test_the_network_is_homogeneous(seed, factor):
+    made, net = small(seed=seed), w2s.ReluCNN(9, 3, seed=seed)
+    before = w2s.outputs(net, made)
+    with torch.no_grad():
+        net.weights.mul_(factor)
+    torch.testing.assert_close(w2s.outputs(net, made), factor * before)
+
+
+# -- losses -----------------------------------------------------------------------------------------------------------
+
+
+def test_logconf_targets():
+    """Five samples by hand: two labels 1, so the two most confident are the student's own ones."""
+    one = torch.tensor([0.9, 0.2, 0.6, 0.55, 0.1])
+    label = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0])
+    stack = lambda v: torch.stack([1 - v, v], dim=-1)  # noqa: E731
+    target, weight = w2s.LogConf(coefficient=0.5, warmup=0.1)(stack(one), stack(label), 0.5)
+    assert weight is None
+    torch.testing.assert_close(target[:, 1], torch.tensor([1.0, 0.5, 0.5, 0.0, 0.0]))
+    half, _ = w2s.LogConf(coefficient=0.5, warmup=0.1)(stack(one), stack(label), 0.05)
+    torch.testing.assert_close(half[:, 1], torch.tensor([1.0, 0.75, 0.25, 0.0, 0.0]))
+    start, _ = w2s.LogConf()(stack(one), stack(label), 0.0)
+    torch.testing.assert_close(start, stack(label))
+    many = torch.tensor([[0.2, 0.7, 0.1]])
+    mixed, _ = w2s.LogConf(0.4, 0.0)(many, torch.tensor([[1.0, 0.0, 0.0]]), 0.0)
+    torch.testing.assert_close(mixed, torch.tensor([[0.6, 0.4, 0.0]]))
+
+
+def test_small_loss_keeps_the_likeliest():
+    predicted = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
+    labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    _, weight = w2s.SmallLoss(keep=0.5)(predicted, labels, 0.9)
+    assert weight.tolist() == [1, 0, 0, 1]
+    assert w2s.SmallLoss(keep=0.5)(predicted, labels, 0.0)[1] is None
+
+
+# -- the protocol -----------------------------------------------------------------------------------------------------
+
+
+def loaders(dim=30, sizes=(3000, 1000)):
+    law = {"signal_hard": 3.0, "dtype": torch.float32}
+    sets = [w2s.PatchData(n, dim, seed=10 + i, **law) for i, n in enumerate(sizes)]
+    return [DataLoader(TensorDataset(s.patches, s.labels), batch_size=128) for s in sets], sets
+
+
+def test_protocol_for_own_models():
+    """The student of the chapter, by mini-batches of Adam; the report's numbers are those of its models."""
+    (train, test), (_, held) = loaders()
+    weak, strong = w2s.LinearCNN(30, dtype=torch.float32), w2s.ReluCNN(30, seed=1, dtype=torch.float32)
+    report = w2s.weak_to_strong(weak, strong, train, test, learning_rate=0.01, num_epochs=4, seed=1)
+    assert report.weak == pytest.approx(0.85, abs=0.04)
+    assert report.weak < report.weak_to_strong < report.ceiling
+    assert w2s.evaluate(report.models["weak_to_strong"], held).overall == pytest.approx(report.weak_to_strong)
+    expected = (report.weak_to_strong - report.weak) / (report.ceiling - report.weak)
+    assert report.performance_gap_recovered == pytest.approx(expected)
+    assert "gap recovered" in str(report) and not weak.weight.any()  # the models given are left alone
+    again = w2s.weak_to_strong(weak, strong, train, test, learning_rate=0.01, num_epochs=4, seed=1)
+    assert again == report
+
+
+def test_protocol_for_classes_stops_early():
+    rng = torch.Generator().manual_seed(0)
+    centres = torch.randn(3, 5, generator=rng)
+    labels = torch.arange(900) % 3
+    inputs = centres[labels] + 0.8 * torch.randn(900, 5, generator=rng)
+    loader = DataLoader(TensorDataset(inputs, labels), batch_size=100)
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(5, 3)
+    deep = torch.nn.Sequential(torch.nn.Linear(5, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3))
+    for loss, soft in (("logconf", False), ("xent", True), (w2s.SmallLoss(0.9), False)):
+        report = w2s.weak_to_strong(
+            linear, deep, loader, loader, loss=loss, soft_labels=soft, learning_rate=0.05, num_epochs=60, patience=2
+        )
+        assert min(report.weak, report.weak_to_strong, report.ceiling) > 0.7
+        assert report.epochs["weak_to_strong"] < 60
+    assert np.isnan(w2s.Report(0.5, 0.6, 0.5).performance_gap_recovered)
+
+
+def test_teachers_do_not_label_what_they_learned():
+    made, fresh = small(n=50), small(n=50, seed=9)
+    weak, _ = w2s.train_weak(made, num_steps=5)
+    with pytest.warns(UserWarning, match="trained on 50 of these samples"):
+        w2s.pseudo_label(weak, made)
+    with pytest.warns(UserWarning, match="trained on 10 of these samples"):
+        w2s.pseudo_label(weak, made.subset(slice(10)))
+    assert set(w2s.pseudo_label(weak, fresh).tolist()) <= {1.0, -1.0}
+    assert (w2s.pseudo_label(w2s.LinearCNN(9), fresh) == 1).all()  # ties
+    twice = TensorDataset(made.patches.repeat(2, 1, 1).float(), made.labels.repeat(2).float())
+    test = DataLoader(TensorDataset(fresh.patches.float(), fresh.labels.float()), batch_size=50)
+    models = w2s.LinearCNN(9, dtype=torch.float32), w2s.ReluCNN(9, seed=0, dtype=torch.float32)
+    with pytest.warns(UserWarning, match="occur both"):
+        w2s.weak_to_strong(*models, DataLoader(twice, batch_size=50), test, num_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"probabilities": (0.2, 0.3, 0.4)}, "probabilities"),
+        ({"probabilities": (0.5, 0.5)}, "probabilities"),
+        ({"probabilities": (-0.1, 0.6, 0.5)}, "probabilities"),
+        ({"dim": 4}, "dim=4 must be at least 5"),
+        ({"num_samples": 0}, "num_samples=0"),
+        ({"signal_hard": 0.0}, "signal_hard=0.0"),
+        ({"noise": -1.0}, "noise=-1.0"),
+        ({"hard_patches": "opp"}, "hard_patches='opp'; allowed are 'same' and 'opposite'"),
+    ],
+)
+def test_bad_data_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        w2s.PatchData(**{"num_samples": 5, "dim": 6, **arguments})
+
+
+def test_bad_arrays_and_labels_are_named():
+    made = small()
+    for bad in ({"labels": np.zeros(12)}, {"kinds": np.full(12, 3)}, {"patches": np.full((12, 3, 9), np.nan)}):
+        arrays = {"patches": made.patches, "labels": made.labels, "kinds": made.kinds} | bad
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            w2s.PatchData.from_arrays(**arrays)
+    net = w2s.ReluCNN(9, 2)
+    with pytest.raises(ValueError, match="labels: expected 1 and -1"):
+        w2s.train_strong(net, made, (made.labels + 1) / 2, learning_rate=0.1, num_steps=1)
+    with pytest.raises(ValueError, match="labels"):
+        w2s.train_strong(net, made, made.labels[:3], learning_rate=0.1, num_steps=1)
+    with pytest.raises(ValueError, match="arrays"):
+        w2s.ideal_student(w2s.PatchData.from_arrays(made.patches, made.labels, made.kinds))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"num_steps": 0}, "num_steps=0"),
+        ({"record": [11]}, "record"),
+        ({"method": "fast"}, "method='fast'"),
+        ({"method": "gram", "batch_size": 2}, "method='gram'"),
+        ({"batch_size": 13}, "batch_size=13"),
+        ({"loss": "hinge"}, "loss='hinge'"),
+        ({"test": w2s.PatchData(3, 8)}, "length"),
+    ],
+)
+def test_bad_training_arguments_are_named(arguments, message):
+    made = small()
+    with pytest.raises(ValueError, match=message):
+        w2s.train_strong(w2s.ReluCNN(9, 2), made, made.labels, **{"learning_rate": 0.1, "num_steps": 10, **arguments})
+
+
+def test_other_bad_input_is_named():
+    (train, test), _ = loaders(sizes=(50, 20))
+    models = w2s.LinearCNN(30, dtype=torch.float32), w2s.ReluCNN(30, dtype=torch.float32)
+    for arguments, message in (
+        ({"teacher_fraction": 1.0}, "teacher_fraction"),
+        ({"holdout": -0.1}, "holdout"),
+        ({"num_epochs": 0}, "num_epochs"),
+        ({"loss": "product"}, "loss='product'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            w2s.weak_to_strong(*models, train, test, **arguments)
+    wrong = DataLoader(TensorDataset(torch.zeros(20, 3, 30), torch.arange(20) % 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="expected 1 and -1"):
+            w2s.weak_to_strong(*models, wrong, test)
+    with pytest.raises(ValueError, match="train_loader"):
+        w2s.weak_to_strong(*models, [], test)
+    with pytest.raises(ValueError, match="dim=20"):
+        w2s.draw_in_span(20, 20)
+    with pytest.raises(ValueError, match="kappa"):
+        w2s.scarce_run(10, 100)
+    with pytest.raises(ValueError, match="coefficient=2"):
+        w2s.LogConf(coefficient=2)
+    with pytest.raises(ValueError, match="labels='guess'"):
+        w2s.teach(w2s.BEYOND, 10, 1, seeds=[0], labels="guess")
+
+
+# -- the claims: each check fails for a wrong variant -----------------------------------------------------------------
+
+SMALL = replace(w2s.BOOK, beyond_samples=2000, bridge_samples=1000, num_test=1000)
+KAPPAS = {(200, 8000): (0.03, 0.3, 1, 3), (400, 8000): (0.03, 0.3, 1, 3), (400, 16_000): (0.03, 0.3, 1, 3)}
+KAPPAS |= {(400, 60_000): (0.1, 0.3, 1, 3)}
+
+
+@cache
+def long_run(labels="teacher", loss=None, decay=0.0, steps=400):
+    """A run on the abundant side, one seed: 3000 samples in dimension 150."""
+    arguments = {"loss": loss or "xent"}
+    if decay:
+        arguments["optimizer"] = functools.partial(torch.optim.SGD, weight_decay=decay)
+    log = sorted({0, 6, *range(10, steps + 1, 10)})
+    return w2s.teach(w2s.BEYOND, 3000, steps, seeds=[0], labels=labels, record=log, num_test=1000, **arguments)
+
+
+@cache
+def few_samples():
+    """400 samples in dimension 400: the ratio of the regimes is 9."""
+    return w2s.teach(w2s.ABUNDANT, 400, 50, seeds=[0], record=range(10, 51, 10))
+
+
+@cache
+def panel(number, steps, labels="teacher"):
+    n, dim, norm, rate, _ = w2s.BOOK.panels[number]
+    setting = w2s.Setting(dim, norm, rate, weak_samples=1000)
+    return w2s.teach(setting, n, steps, seeds=[0], labels=labels, record=[steps], num_test=1000)
+
+
+@cache
+def transition(labels="ideal", steps=150):
+    runs = {
+        (n, d, k): w2s.scarce_run(n, d, kappa=k, seeds=[0], labels=labels, num_steps=steps, num_test=1000)
+        for (n, d), ks in KAPPAS.items()
+        for k in ks
+    }
+    return runs
+
+
+@cache
+def sweep(labels):
+    short = replace(w2s.BOOK, sweep=tuple((n, 12) for n in w2s.PORTRAIT), num_test=500)
+    return w2s.portrait(w2s.boundary_sweep(short, seeds=[0], labels=labels))
+
+
+@cache
+def boundary(n, dim=1000, steps=60):
+    setting = replace(w2s.BOUNDARY, dim=dim)
+    run = w2s.teach(setting, n, steps, seeds=[0], record=range(8, steps + 1, 4), num_test=200)
+    return run.history.corrected.max(-1)
+
+
+def early_gap(lesson):
+    return np.abs(lesson.history.train_accuracy - 1 + lesson.flip_rate[:, None]).max()
+
+
+def drop(lesson):
+    return lesson.history.test_accuracy.max(-1) - lesson.history.test_accuracy[:, -1]
+
+
+def without_negative_filters():
+    scores = []
+    for hard_patches in BOTH:
+        made = replace(w2s.ABUNDANT, hard_patches=hard_patches).data(2000, 0)
+        net = w2s.ideal_student(made)
+        with torch.no_grad():
+            net.weights[:, 2] = 0
+        scores.append(w2s.evaluate(net, made).overall)
+    return scores
+
+
+def teacher_of_shuffled_labels():
+    made, test = w2s.ABUNDANT.data(2000, 0), w2s.ABUNDANT.data(2000, 1)
+    order = torch.as_tensor(np.random.default_rng(0).permutation(2000))
+    score = w2s.evaluate(w2s.train_weak(made, labels=made.labels[order])[0], test)
+    return [score.easy, score.hard, score.both]
+
+
+def uniform_flips_on_hard():
+    made = w2s.ABUNDANT.data(5000, 0)
+    flipped = torch.as_tensor(np.random.default_rng(0).random(5000) < 0.15)
+    return (made.kinds[flipped] == 1).double().mean().item()
+
+
+def equal_ratio_spread():
+    runs = [w2s.scarce_run(n, d, signal_hard=np.sqrt(0.3 * d / n), seeds=[0], num_test=1000) for n, d in KAPPAS]
+    return np.ptp([run.hard.mean() for run in runs])
+
+
+def slope_of_the_ratio():
+    n, norms = np.array(w2s.BOOK.heat_samples), np.array(w2s.BOOK.heat_signals)
+    return w2s.contour_slope(n, norms, ndtr(0.008 * np.sqrt(np.outer(n, norms**2))))
+
+
+def bridges(labels, hard_patches):
+    return [
+        w2s.best_hard(run).mean()
+        for run in w2s.bridge_ablation(SMALL, hard_patches, seeds=[0], num_steps=60, labels=labels).values()
+    ]
+
+
+def bridge(p_both):
+    scores = []
+    for hard_patches in BOTH:
+        setting = replace(w2s.ABUNDANT, hard_patches=hard_patches, probabilities=(0.7 - p_both, 0.3, p_both))
+        run = w2s.teach(setting, 2000, 60, seeds=[0], record=range(10, 61, 10), num_test=1000)
+        scores.append(w2s.best_hard(run).mean())
+    return scores
+
+
+@cache
+def image_run(hard_patches="opposite", shuffled=False):
+    if not data.available("fashion-mnist"):
+        pytest.skip("fashion-mnist is not on this machine")
+    config = replace(w2s.BOOK, image_samples=400, image_steps=40, num_test=400)
+    return w2s.image_lesson(config, "fashion-mnist", hard_patches, seed=0, with_ceiling=False, shuffled=shuffled)
+
+
+@cache
+def watch(coin_flips=False):
+    return w2s.stopping(SMALL, seeds=[0], coin_flips=coin_flips)
+
+
+def random_selection(predicted, labels, progress):
+    rng = torch.Generator().manual_seed(int(1e6 * progress))
+    return labels, (torch.rand(labels.shape[:-1], generator=rng) < 0.85).to(labels.dtype)
+
+
+def end_of(lesson):
+    return lesson.history.corrected[:, -1]
+
+
+def frozen():
+    return long_run(loss=w2s.LogConf(0.75))
+
+
+CONTROLS = {
+    "C1a": lambda: w2s.linear_on_hard(0, num_samples=5000, kind=0),
+    "C1b": teacher_of_shuffled_labels,
+    "C1c": lambda: (
+        w2s.teacher_report(
+            [0], setting=replace(w2s.ABUNDANT, probabilities=(0.5, 0.0, 0.5)), num_test=1000
+        ).accuracy.overall
+    ),
+    "C1d": uniform_flips_on_hard,
+    "C2": without_negative_filters,
+    "C3a": lambda: long_run().history.train_accuracy[:, long_run().history.at(60)],
+    "C3b": lambda: long_run().history.test_accuracy.max(-1) - long_run().teacher.overall,
+    "C3c": lambda: panel(1, 20).history.train_accuracy[:, -1],
+    "C3d": lambda: panel(1, 20, "shuffled").history.test_accuracy[:, -1] - panel(1, 20, "shuffled").teacher.overall,
+    "C3e": lambda: long_run().teacher.overall,
+    "C3f": lambda: panel(0, 200).history.train_accuracy[:, -1] - 1 + panel(0, 200).flip_rate,
+    "C3g": lambda: drop(long_run("true")),
+    "C3h": lambda: long_run("shuffled").history.test_accuracy.max(-1),
+    "C3i": lambda: drop(long_run("true")),
+    "C4a": lambda: long_run().history.train_accuracy[:, long_run().history.at(60)].min(),
+    "C4b": lambda: max(run.loss.max() for run in transition(steps=3).values()),
+    "C4c": lambda: [run.hard.mean() for run in transition("true").values()],
+    "C4d": lambda: min(
+        np.diff([transition()[n, d, k].hard.mean() for k in ks[::-1]]).min() for (n, d), ks in KAPPAS.items()
+    ),
+    "C4e": equal_ratio_spread,
+    "C4f": lambda: w2s.scarce_run(400, 20_000, kappa=3, seeds=[0, 1]).hard.mean(),
+    "C4g": lambda: w2s.scarce_run(400, 20_000, kappa=1, hard_patches="same", seeds=[0, 1]).hard.mean(),
+    "C4h": lambda: 1 - w2s.scarce_run(400, 20_000, kappa=30, seeds=[0, 1]).overall.mean(),
+    "C4i": slope_of_the_ratio,
+    "C4j": lambda: [
+        w2s.scarce_run(400, 16_000, kappa=1, p_both=p, seeds=[0], labels="true").hard.mean() for p in (0.65, 0.25)
+    ],
+    "C5a": lambda: boundary(1000).max(),
+    "C5b": lambda: boundary(1000),
+    "C5c": lambda: dict(
+        zip(
+            ("400", "1000", "2500", "8000"),
+            (boundary(n, d).mean() for n, d in ((100, 250), (200, 500), (400, 1000), (800, 2000))),
+            strict=True,
+        )
+    ),
+    "C5d": lambda: sweep("shuffled").best.mean(-1),
+    "C5e": lambda: sweep("shuffled").final.mean(-1),
+    "C6a": lambda: early_gap(few_samples()),
+    "C6b": lambda: few_samples().history.corrected.min(),
+    "C6c": lambda: few_samples().history.test_accuracy.min(),
+    "C6d": lambda: frozen().history.corrected[0, [frozen().history.at(t) for t in (100, 200, 400)]],
+    "C6e": lambda: frozen().history.test_accuracy[0, [frozen().history.at(t) for t in (200, 400)]],
+    "C6f": lambda: frozen().history.test_by_kind[0, -1, 1],
+    "C6g": lambda: np.diff(1 - long_run().history.test_accuracy).max(),
+    "C6h": lambda: (
+        long_run("true").history.steps[long_run("true").history.hard_products.max((-1, -2)).argmax(-1)].mean()
+    ),
+    "C6i": lambda: (lambda top: top[:, -1] / top.max(-1))(long_run("true").history.hard_products.max((-1, -2))),
+    "C6j": lambda: few_samples().history.corrected.min(),
+    "C6k": lambda: few_samples().history.test_accuracy.min(),
+    "C7a": lambda: (
+        np.sign(long_run().history.hard_products[0, -1])
+        == np.sign(w2s.ReluCNN(150, seed=77).weights.detach().numpy()[[0, 1], :, [2, 3]])
+    ).mean(),
+    "C7b": lambda: np.abs(long_run().history.hard_products[:, long_run().history.at(6)]).min(),
+    "C7c": lambda: (lambda e: e[e > 1].mean() if (e > 1).any() else e.max())(
+        long_run("shuffled").history.easy_products[0, long_run("shuffled").history.at(60)]
+    ),
+    "C8a": lambda: bridges("true", "same"),
+    "C8b": lambda: bridges("true", "opposite"),
+    "C8c": lambda: bridge(0.4),
+    "C8d": lambda: bridge(0.1),
+    "C9a": lambda: (lambda run: run.student.test_accuracy.max() - run.teacher.overall)(image_run(shuffled=True)),
+    "C9b": lambda: image_run().teacher.hard,
+    "C9c": lambda: image_run().student.test_accuracy.max(),
+    "C9d": lambda: image_run().student.test_by_kind[:, 1].max(),
+    "C10a": lambda: (sweep("true").best - sweep("true").final).mean(-1),
+    "C10b": lambda: (sweep("shuffled").best - sweep("shuffled").teacher).mean(-1).min(),
+    "D1a": lambda: watch().regret("last"),
+    "D1b": lambda: watch().held_out_on_hard.mean(-1),
+    "D1c": lambda: watch().regret("disagreement"),
+    "D2a": lambda: end_of(long_run()),
+    "D2b": lambda: {
+        "0": end_of(frozen()).mean(),
+        "0.25": end_of(long_run(loss=w2s.LogConf(0.25))).mean(),
+        "0.75": end_of(long_run()).mean(),
+    },
+    "D2c": lambda: end_of(long_run(loss=random_selection)),
+    "D3a": lambda: drop(long_run()),
+    "D3b": lambda: long_run(decay=0.02).history.test_accuracy[:, -1] - long_run().history.test_accuracy[:, -1],
+    "D4": lambda: w2s.output_factor_gap(rescale=False),
+    "D5": lambda: w2s.chain(SMALL, seeds=[0], stop=400).history.test_accuracy[:, -1],
+    "D6": lambda: dict.fromkeys(("teacher", "coin flips"), end_of(long_run("coin")).mean()),
+}
+
+
+def test_every_claim_has_a_control():
+    assert list(CONTROLS) == [claim.key for claim in w2s.CLAIMS]
+    assert all(claim.control for claim in w2s.CLAIMS)
+
+
+@pytest.mark.parametrize("claim", w2s.CLAIMS, ids=lambda claim: claim.key)
+def test_the_check_fails_for_a_wrong_variant(claim):
+    wrong = CONTROLS[claim.key]()
+    if claim.kind == "approx" and np.ndim(claim.expected):
+        assert np.shape(wrong) == np.shape(claim.expected)
+    assert not claim.holds(wrong)
