@@ -18,6 +18,7 @@ __all__ = [
     "geometry",
     "incremental_gd",
     "per_sample_adam",
+    "progressive_sharpening",
     "random_maps",
     "robust_memorization",
     "weak_to_strong",
