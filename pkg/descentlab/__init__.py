@@ -17,10 +17,13 @@ __all__ = [
     "figures",
     "geometry",
     "incremental_gd",
+    "networks",
     "per_sample_adam",
     "progressive_sharpening",
     "random_maps",
     "robust_memorization",
+    "sgmcmc",
+    "training",
     "weak_to_strong",
 ]
 

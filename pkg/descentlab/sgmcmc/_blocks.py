@@ -1,0 +1,128 @@
+"""Parameters in blocks: a tensor, or a mapping or sequence of tensors, each with the chains as its first axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Params = Any  # Tensor, mapping of names to tensors, or sequence of tensors
+Setting = Any  # float, Tensor, or mapping of block names to either
+
+
+def split(params: Params) -> tuple[list[str], list[Tensor]]:
+    """Names and tensors of the blocks, in order.
+
+    Raises
+    ------
+    ValueError
+        `params` holds anything but tensors of floating-point numbers, or nothing.
+    """
+    if isinstance(params, Tensor):
+        names, tensors = [""], [params]
+    elif isinstance(params, Mapping):
+        names, tensors = [str(k) for k in params], list(params.values())
+    elif isinstance(params, Sequence):
+        names, tensors = [str(k) for k in range(len(params))], list(params)
+    else:
+        raise ValueError(f"params={type(params).__name__}: expected a tensor, or a mapping or sequence of tensors")
+    for name, tensor in zip(names, tensors, strict=True):
+        if not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
+            raise ValueError(f"params: block {name!r} is not a tensor of floating-point numbers")
+    if not tensors:
+        raise ValueError("params: expected at least one block, found none")
+    return names, tensors
+
+
+def join(like: Params, tensors: Sequence[Tensor]) -> Params:
+    """Tensors in the layout of `like`."""
+    if isinstance(like, Tensor):
+        return tensors[0]
+    if isinstance(like, Mapping):
+        return dict(zip(like, tensors, strict=True))
+    return tuple(tensors)
+
+
+def settings(value: Setting, names: Sequence[str], blocks: Sequence[Tensor], argument: str) -> list[float | Tensor]:
+    """What `value` is for each block: as it is, by the block's name, or one entry a chain made to broadcast.
+
+    Raises
+    ------
+    ValueError
+        A mapping misses a block, or a tensor does not broadcast against its block.
+    """
+    if isinstance(value, Mapping):
+        missing = [name for name in names if name not in value]
+        if missing:
+            raise ValueError(f"{argument}: no entry for the blocks {', '.join(map(repr, missing))}")
+        return [_fit(value[name], block, argument) for name, block in zip(names, blocks, strict=True)]
+    if not isinstance(value, Tensor):
+        return [float(value)] * len(blocks)
+    if value.ndim == 1 and all(len(value) == len(block) for block in blocks):  # one entry a chain: the same for all
+        value = value.to(blocks[0].device, blocks[0].dtype)
+        shaped = {block.ndim: value.view(-1, *[1] * (block.ndim - 1)) for block in blocks}
+        return [shaped[block.ndim] for block in blocks]
+    return [_fit(value, block, argument) for block in blocks]
+
+
+class Remembered:
+    """A setting that stays the same, fitted to the blocks once."""
+
+    def __init__(self, value: Setting, argument: str):
+        self.value, self.argument = value, argument
+        self._fitted: dict[Any, list[float | Tensor]] = {}
+
+    def __call__(self, names: Sequence[str], blocks: Sequence[Tensor]) -> list[float | Tensor]:
+        key = (blocks[0].device, blocks[0].dtype, *((name, b.shape) for name, b in zip(names, blocks, strict=True)))
+        if key not in self._fitted:
+            self._fitted = {key: settings(self.value, names, blocks, self.argument)}
+        return self._fitted[key]
+
+
+def _fit(value: Any, block: Tensor, argument: str) -> float | Tensor:
+    if not isinstance(value, Tensor):
+        return float(value)
+    if value.ndim == 1 and len(value) == len(block):
+        value = value.reshape(-1, *[1] * (block.ndim - 1))
+    value = value.to(block.device, block.dtype)
+    try:
+        fits = torch.broadcast_shapes(value.shape, block.shape) == block.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{argument}: shape {tuple(value.shape)} does not broadcast against {tuple(block.shape)}")
+    return value
+
+
+def smallest(value: Setting) -> float:
+    """Smallest entry of a setting."""
+    if isinstance(value, Mapping):
+        return min(smallest(v) for v in value.values())
+    return float(value.min()) if isinstance(value, Tensor) else float(value)
+
+
+def combine(function: Callable[..., Any], *values: Setting) -> Setting:
+    """`function` of settings, block by block where any of them is a mapping."""
+    keys = next((list(v) for v in values if isinstance(v, Mapping)), None)
+    if keys is None:
+        return function(*values)
+    return {k: function(*(v[k] if isinstance(v, Mapping) else v for v in values)) for k in keys}
+
+
+def normals(like: Sequence[Tensor], generator: torch.Generator | None) -> list[Tensor]:
+    """Standard normal numbers in the shapes of `like`, from one draw."""
+    sizes = [t.numel() for t in like]
+    flat = torch.randn(sum(sizes), generator=generator, device=like[0].device, dtype=like[0].dtype)
+    return [part.view(t.shape) for part, t in zip(flat.split(sizes), like, strict=True)]
+
+
+def add(x: Tensor, y: Tensor, factor: float | Tensor) -> Tensor:
+    """``x + factor * y``."""
+    return torch.addcmul(x, factor.expand_as(y), y) if isinstance(factor, Tensor) else torch.add(x, y, alpha=factor)
+
+
+def mean_square(tensor: Tensor) -> Tensor:
+    """Mean of the squares of each chain, shape (chains,)."""
+    return tensor.flatten(1).square().mean(dim=1) if tensor.ndim > 1 else tensor.square()
