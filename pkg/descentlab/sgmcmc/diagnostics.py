@@ -109,7 +109,7 @@ class Likeness(NamedTuple):
 
 
 def likeness(probabilities: Tensor, reference: Tensor) -> Likeness:
-    """Share of inputs with the same most probable class, and mean total variation, ½ Σ |p − q|."""
+    """Share of inputs with the same most probable class, and mean total variation (half the sum of absolute differences)."""
     same = (probabilities.argmax(-1) == reference.argmax(-1)).double().mean()
     return Likeness(float(same), float(0.5 * (probabilities - reference).abs().sum(-1).mean()))
 

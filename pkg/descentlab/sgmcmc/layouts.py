@@ -74,7 +74,7 @@ def product(value: Tensor, left: Sequence[Tensor], right: Sequence[Tensor], *, n
 
     Parameters
     ----------
-    value : Tensor, shape (..., out, in, *kernel), or (..., out) where ``num_axes`` is 1
+    value : Tensor, shape (..., out, in, kernel...), or (..., out) where ``num_axes`` is 1
     left, right : sequence of Tensor, shape (..., out, out) and (..., in, in)
         P_1, …, P_c and Q_1, …, Q_d.
     num_axes : int

@@ -203,7 +203,7 @@ def gaussian_masses(*, num_draws: int = 4_000_000, seed: int = 0) -> Array:
 
 
 def product_posterior(y: float, *, noise_variance: float = 0.25) -> tuple[float, float]:
-    r"""Mean and variance of w = p v given y ~ N(w, 1/4), for standard normal p and v: prior density K₀(|w|)/π."""
+    r"""Mean and variance of w = p v given y ~ N(w, 1/4), for standard normal p and v: prior density :math:`K_0(|w|)/\pi`."""
 
     def integrate(power: int) -> float:
         def inside(w: float) -> float:
@@ -276,12 +276,13 @@ def gaussian_matrix(
     num_dropped: int = 50,
     seed: int = 0,
 ) -> Exactness:
-    """Sample a Gaussian W = P V Q by HMC on the factors.
+    r"""Sample a Gaussian W = P V Q by HMC on the factors.
 
     Parameters
     ----------
     kind : {"identity", "wishart", "no determinant"}
-        Density of the factors: N(I, 0.3²); |det P|^10 exp(−(m + 10) ‖P‖²/2); N(I, 0.3²) with the Jacobian left out.
+        Density of the factors: N(I, 0.3²); :math:`|\det P|^{10} e^{-(m + 10) \|P\|^2 / 2}`; N(I, 0.3²) with the Jacobian
+        left out.
     """
     m, n = shape
     rng = np.random.default_rng(7)
