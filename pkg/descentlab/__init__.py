@@ -14,6 +14,7 @@ __all__ = [
     "continual_classification",
     "coordinate_descent",
     "data",
+    "dataset_pruning",
     "figures",
     "geometry",
     "incremental_gd",
