@@ -217,7 +217,13 @@ def product_posterior(y: float, *, noise_variance: float = 0.25) -> tuple[float,
 
 
 def sample_product(
-    y: float, kind: str, *, num_chains: int = 512, num_iterations: int = 300, num_dropped: int = 50, seed: int = 0
+    y: float,
+    kind: str,
+    *,
+    num_chains: int = 512,
+    num_iterations: int = 300,
+    num_dropped: int | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """HMC draws of w given y, shape (chains, draws): ``"plain"`` w ~ N(0, 1), ``"paper"`` or ``"exact"`` w = p v."""
     if kind not in ("plain", "paper", "exact"):
@@ -242,7 +248,7 @@ def sample_product(
     for _ in range(num_iterations):
         state, _ = kernel.step(state, None, generator)
         draws.append(state.params.prod(1))
-    return torch.stack(draws[num_dropped:], dim=1)
+    return torch.stack(draws[num_iterations // 6 if num_dropped is None else num_dropped :], dim=1)
 
 
 # -- a Gaussian matrix ----------------------------------------------------------------------------------------------
@@ -273,7 +279,7 @@ def gaussian_matrix(
     shape: tuple[int, int] = (2, 3),
     num_chains: int = 512,
     num_iterations: int = 300,
-    num_dropped: int = 50,
+    num_dropped: int | None = None,
     seed: int = 0,
 ) -> Exactness:
     r"""Sample a Gaussian W = P V Q by HMC on the factors.
@@ -298,6 +304,7 @@ def gaussian_matrix(
     layer = expand(nn.Linear(n, m, bias=False, dtype=torch.float64), target="exact", prior_variance=1e12, **settings)
     log_prior = prior_of(layer)  # that of W is flat, so that what is left are the factors' terms
     groups = expansion_of(layer).groups
+    num_dropped = num_iterations // 4 if num_dropped is None else num_dropped
     p, q = groups[0].factors("left")[0], groups[0].factors("right")[0]
 
     def energy(params: dict[str, Tensor], _: Any) -> Tensor:
