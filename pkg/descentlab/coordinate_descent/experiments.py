@@ -208,7 +208,7 @@ class WorstCases:
     matrices : list of ndarray
         Where.
     rank_one : ndarray
-        Smallest absolute entry of :math:`C = (A - \sigma I)/(1 - \sigma)`: one if `C` is :math:`s s^\\top`.
+        Smallest absolute entry of :math:`C = (A - \sigma I)/(1 - \sigma)`: one if `C` is :math:`s s^\top`.
     """
 
     rates: Array

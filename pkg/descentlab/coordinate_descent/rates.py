@@ -85,8 +85,9 @@ def leading_moment(frame: Frame, relaxation: float = 1.0) -> tuple[float, Array]
 def rcd_rate(A: ArrayLike, *, relaxation: float = 1.0) -> float:
     r"""Rate of random coordinate descent (with replacement) per `n` updates: :math:`\rho(\mathcal R)^n`.
 
-    :math:`\mathcal R(X) = X - (AX + XA)/n + \operatorname{Diag}(AXA)/n` has a closed form, so that any size will do:
-    a step of the Lanczos iterations costs a few matrix products.
+    The operator of a step has a closed form, so that any size will do; an iteration costs a few matrix products:
+
+    .. math:: \mathcal R(X) = X - (AX + XA)/n + \operatorname{Diag}(AXA)/n
 
     Parameters
     ----------

@@ -49,7 +49,9 @@ def sghmc_moments(
 
 
 def explicit_euler_moments(*, step_size: float, curvature: float, friction: float, temperature: float = 1.0) -> Moments:
-    r"""Position before momentum, :math:`E x^2 = (T/\lambda)\, 2\alpha(2-\alpha+w)/((\alpha-w)(4-2\alpha+w))`, w = h²λ.
+    r"""Moments where the position moves before the momentum, with :math:`\alpha = h\gamma` and :math:`w = h^2\lambda`.
+
+    .. math:: E x^2 = \frac T\lambda\, \frac{2\alpha(2-\alpha+w)}{(\alpha-w)(4-2\alpha+w)}
 
     Unstable where :math:`h\lambda \ge \gamma`. :math:`E r^2 = 2 \lambda E x^2 / (2 - \alpha + w)`, as stationarity of
     :math:`x^2` and :math:`xr` demands.
