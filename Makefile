@@ -72,6 +72,8 @@ test: setup ## check everything: style, package, chapters, stored notebooks, the
 
 bench: setup ## time the methods against their public peers; writes book/bench.json
 	@mkdir -p _build
+	@uv=uv; command -v uv >/dev/null || uv="$(RUN) uv"; \
+	$$uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --group bench --editable .
 	$(RUN) pytest tests/benchmarks --benchmark-only --benchmark-json _build/benchmarks.json
 
 site: render ## _build/site, ready for any static host
@@ -85,6 +87,8 @@ lock: setup ## write constraints.txt anew from the newest versions that fit
 	: > constraints.txt
 	rm -f .venv/installed
 	$(MAKE) setup UPGRADE=--upgrade
+	@uv=uv; command -v uv >/dev/null || uv="$(RUN) uv"; \
+	$$uv pip install --upgrade --python .venv/bin/python --group bench --editable .
 	$(RUN) pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton=|uv=)' > constraints.txt
 	echo "$(STAMP)" > .venv/installed
 
