@@ -1,0 +1,377 @@
+"""The paper's experiments with language models, at a size for a CPU: settings, and what is measured of each run."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from descentlab.llama import Llama
+from descentlab.networks import seeded
+from descentlab.schedule_free.language import LanguageResult, fit_language_model, interpolate
+from descentlab.schedule_free.optimizers import ScheduleFreeAdamW
+from descentlab.text import Text, load_text, text_available
+from descentlab.training import choose_device
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """Size of a language model and of its training.
+
+    Attributes
+    ----------
+    num_steps, batch_size, context, warmup_steps : int
+    probe_steps : int
+        Length of the decay and of the probes that follow a run.
+    branch_step : int
+        Where the segment of the interpolation begins; it ends with the run.
+    dim, num_layers, num_heads : int
+    num_windows : int
+        Validation sequences.
+    """
+
+    num_steps: int = 1500
+    batch_size: int = 16
+    context: int = 64
+    warmup_steps: int = 75
+    probe_steps: int = 150
+    branch_step: int = 1200
+    dim: int = 32
+    num_layers: int = 2
+    num_heads: int = 2
+    num_windows: int = 512
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An optimizer and what it is given.
+
+    Attributes
+    ----------
+    beta : float or None
+        Schedule-Free's; None is AdamW with betas (0.9, 0.95) and gradients clipped to norm 1.
+    decoupling_c : float or None
+    learning_rate : float
+    schedule : {"constant", "cosine"}
+        After the warmup; the cosine falls to a tenth.
+    """
+
+    beta: float | None
+    decoupling_c: float | None = None
+    learning_rate: float = 0.02
+    schedule: str = "constant"
+
+    @property
+    def name(self) -> str:
+        if self.beta is None:
+            return f"AdamW {self.learning_rate:g}" + (" cosine" if self.schedule == "cosine" else "")
+        window = "" if self.decoupling_c is None else f", C={self.decoupling_c:g}"
+        return f"SF {self.beta:g}{window}"
+
+
+ADAMW = Setting(None, learning_rate=0.005)
+# Table: vanilla at four betas, and refined ones
+SETTINGS = (
+    ADAMW,
+    Setting(0.9),
+    Setting(0.1),
+    Setting(0.1, 50),
+    Setting(0.5),
+    Setting(0.5, 50),
+    Setting(0.95),
+    Setting(0.95, 50),
+    Setting(0.5, 20),
+)
+LARGE_BATCH = LanguageConfig(num_steps=1200, batch_size=64, warmup_steps=180)
+LARGE_BATCH_SETTINGS = (
+    Setting(None, learning_rate=0.02, schedule="cosine"),
+    Setting(None, learning_rate=0.01, schedule="cosine"),
+    Setting(0.98, learning_rate=0.03),
+    Setting(0.98, 200, 0.03),
+    Setting(0.98, 100, 0.03),
+)
+
+
+@dataclass(frozen=True)
+class LanguageRun:
+    """Validation losses of a run, nats a token.
+
+    Attributes
+    ----------
+    name : str
+    seed : int
+    steps, x_curve, y_curve : list
+        During the run, at the averages and at the gradient points; the same for AdamW.
+    x, y, ema_x, ema_y : float
+        At the end.
+    decay : float
+        After a decay of the learning rate to zero from its full value (AdamW; NaN otherwise).
+    short : float
+        After a decay to zero from a tenth of AdamW's rate, on AdamW or on Schedule-Free's `x`: it removes hills and
+        hardly moves along the river.
+    longer : float
+        After as many more steps at a constant rate.
+    segment, decay_segment : list
+        On the way from the branch step to the end, and to the end of a decay between the two (AdamW only).
+    seconds : float
+    """
+
+    name: str
+    seed: int
+    steps: list[float]
+    x_curve: list[float]
+    y_curve: list[float]
+    x: float
+    y: float
+    ema_x: float
+    ema_y: float
+    decay: float
+    short: float
+    longer: float
+    segment: list[float]
+    decay_segment: list[float]
+    seconds: float
+
+
+def language_run(
+    text: Text,
+    setting: Setting,
+    config: LanguageConfig,
+    *,
+    seed: int = 0,
+    probes: bool = True,
+    num_points: int = 9,
+    device: str | torch.device = "auto",
+) -> LanguageRun:
+    """Train at a constant learning rate, then probe what is found.
+
+    Runs of one seed share their initial weights and their batches, so that differences between them are paired.
+
+    Parameters
+    ----------
+    text : Text
+    setting : Setting
+    config : LanguageConfig
+    seed : int
+    probes : bool
+        Whether to follow the run by decays and interpolations.
+    num_points : int
+        On a segment, both ends included.
+    device : str or torch.device
+    """
+    target = choose_device(device)
+    tokens, held_out = text.tokens.to(target), text.validation.to(target)
+    with seeded(seed):
+        model = Llama(
+            len(text.vocabulary),
+            context=config.context,
+            dim=config.dim,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+        ).to(target)
+    train = partial(
+        fit_language_model,
+        text=(tokens, held_out),
+        batch_size=config.batch_size,
+        context=config.context,
+        num_windows=config.num_windows,
+        clip=1.0 if setting.beta is None else None,
+        seed=seed,
+        device=target,
+        progress=False,
+    )
+    kept: dict[str, Any] = {}
+    optimizer = _optimizer(setting, config, model)
+
+    def look(step: int) -> None:
+        if probes and step == config.branch_step:
+            kept["x"] = _usable(optimizer, model)
+            if setting.beta is None:  # a copy of both at once, so that the optimizer's parameters are the copy's
+                kept["branch"] = copy.deepcopy((model, optimizer))
+
+    result = train(
+        model,
+        optimizer=optimizer,
+        num_steps=config.num_steps,
+        schedule=_schedule(setting, config) if setting.beta is None else None,
+        ema=0.99 if probes else None,
+        ema_start=config.warmup_steps,
+        evaluate_every=max(config.num_steps // 5, 1),
+        callback=look,
+    )
+    seconds, decay, short, longer = result.seconds, float("nan"), float("nan"), float("nan")
+    segment: list[float] = []
+    decay_segment: list[float] = []
+    if probes:
+        fractions = np.linspace(0, 1, num_points).tolist()
+        options = {"context": config.context, "num_windows": config.num_windows}
+        end = _usable(optimizer, model)
+        segment = interpolate(model, (kept["x"], end), held_out, fractions, **options).tolist()
+        more = partial(train, num_steps=config.probe_steps, first_step=config.num_steps)
+        follow: dict[str, LanguageResult] = {}
+        if setting.beta is None:
+            for name, factor in {"decay": 1.0, "short": 0.1}.items():
+                twin, state = copy.deepcopy((model, optimizer))
+                follow[name] = more(
+                    twin, optimizer=_at(state, setting.learning_rate), schedule=_linear(factor, config.probe_steps)
+                )
+            branch, state = kept["branch"]
+            length = config.num_steps - config.branch_step
+            train(
+                branch,
+                optimizer=_at(state, setting.learning_rate),
+                num_steps=length,
+                first_step=config.branch_step,
+                schedule=_linear(1.0, length),
+            )
+            lowered = [p.detach() for p in branch.parameters()]
+            decay_segment = interpolate(model, (kept["x"], lowered), held_out, fractions, **options).tolist()
+            decay = follow["decay"].final()
+        else:
+            twin = copy.deepcopy(model)
+            with torch.no_grad():
+                torch._foreach_copy_(list(twin.parameters()), end)
+            fresh = torch.optim.AdamW(twin.parameters(), lr=ADAMW.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
+            follow["short"] = more(twin, optimizer=fresh, schedule=_linear(0.1, config.probe_steps), clip=1.0)
+        short = follow["short"].final()
+        longer = more(model, optimizer=optimizer).final()
+        seconds += sum(run.seconds for run in follow.values())
+    c = result.curves
+    return LanguageRun(
+        setting.name, seed, c["step"].tolist(), c["x"].tolist(), c["y"].tolist(), result.final("x"), result.final("y"),
+        result.final("ema_x"), result.final("ema_y"), decay, short, longer, segment, decay_segment, seconds,
+    )  # fmt: skip
+
+
+def language_table(
+    text: Text,
+    settings: Iterable[Setting],
+    config: LanguageConfig,
+    *,
+    seeds: Sequence[int] = (0, 1),
+    probes: bool = True,
+    device: str | torch.device = "auto",
+) -> dict[str, list[LanguageRun]]:
+    """Runs by name, one a seed."""
+    run = partial(language_run, text, config=config, probes=probes, device=device)
+    return {setting.name: [run(setting, seed=seed) for seed in seeds] for setting in settings}
+
+
+def language_claims(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, Any]:
+    """What the claims about language models compare, by claim, from a table with all of `SETTINGS`."""
+    adamw, best, low = table["AdamW 0.005"], table["SF 0.9"], table["SF 0.1"]
+    refined = {0.1: table["SF 0.1, C=50"], 0.5: table["SF 0.5, C=50"], 0.95: table["SF 0.95, C=50"]}
+    vanilla = {0.1: low, 0.5: table["SF 0.5"], 0.95: table["SF 0.95"]}
+
+    def over(runs: Sequence[LanguageRun], of: Callable[[LanguageRun], float]) -> list[float]:
+        return [of(run) for run in runs]
+
+    def gain(run: LanguageRun) -> float:
+        return run.x - run.short
+
+    plain = [best, *vanilla.values()]
+    return {
+        "C11a": over(adamw, lambda r: r.x - r.decay),
+        "C11b": over(adamw, lambda r: r.x - r.ema_x),
+        "C11c": over(best, lambda r: r.x - r.ema_x),
+        "C11d": over(best, gain),
+        "C11e": [gain(b) / gain(a) for a, b in zip(adamw, best, strict=True)],
+        "C11f": [b.x - a.decay for a, b in zip(adamw, best, strict=True)],
+        "C12a": over(adamw, lambda r: min(r.segment[0], r.segment[-1]) - min(r.segment)),
+        "C12b": [max(_rise(a.decay_segment), _rise(b.segment)) for a, b in zip(adamw, best, strict=True)],
+        "C12c": [_fall(b.segment) / _fall(a.decay_segment) for a, b in zip(adamw, best, strict=True)],
+        "C13a": over(low, gain),
+        "C13b": over(vanilla[0.5], gain),
+        "C13c": over(vanilla[0.95], gain),
+        "C14a": over(low, lambda r: r.x - r.y),
+        "C14b": [max(r.ema_y - min(r.x, r.y) for r in runs) for runs in zip(*plain, strict=True)],
+        "C15a": [v.x - r.x for v, r in zip(vanilla[0.1], refined[0.1], strict=True)],
+        "C15b": [v.x - r.x for v, r in zip(vanilla[0.5], refined[0.5], strict=True)],
+        "C15c": [v.x - r.x for v, r in zip(vanilla[0.95], refined[0.95], strict=True)],
+        "C15d": [max(r.x - r.y for r in runs) for runs in zip(*refined.values(), strict=True)],
+        "C15e": [abs(a.x - b.x) for a, b in zip(table["SF 0.5, C=20"], refined[0.5], strict=True)],
+    }
+
+
+def large_batch_claims(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, list[float]]:
+    """What the claims about large batches compare, from a table with all of `LARGE_BATCH_SETTINGS`."""
+    cosine = [min(a.x, b.x) for a, b in zip(table["AdamW 0.01 cosine"], table["AdamW 0.02 cosine"], strict=True)]
+
+    def behind(name: str) -> list[float]:
+        return [run.x - best for run, best in zip(table[name], cosine, strict=True)]
+
+    tie = [abs(difference) for difference in behind("SF 0.98, C=200")]
+    return {"C16a": behind("SF 0.98"), "C16b": tie, "C16c": behind("SF 0.98, C=100")}
+
+
+def study_text(*, fetch: bool = True) -> Text:
+    """Shakespeare's plays; where they are not on this machine and cannot be fetched, Python's standard library."""
+    if fetch or text_available("shakespeare"):
+        try:
+            return load_text("shakespeare")
+        except FileNotFoundError:
+            pass
+    return load_text("python-stdlib")
+
+
+# Details -------------------------------------------------------------------------------------------------------------
+
+
+def _optimizer(setting: Setting, config: LanguageConfig, model: nn.Module) -> torch.optim.Optimizer:
+    if setting.beta is None:
+        return torch.optim.AdamW(model.parameters(), lr=setting.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that C is large beside the warmup: the paper's own are, too
+        return ScheduleFreeAdamW(
+            model.parameters(),
+            lr=setting.learning_rate,
+            betas=(setting.beta, 0.99),
+            weight_decay=0.1,
+            warmup_steps=config.warmup_steps,
+            decoupling_c=setting.decoupling_c,
+        )
+
+
+def _usable(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[Tensor]:
+    """Copies of the parameters to use: the averages where there are some."""
+    if isinstance(optimizer, ScheduleFreeAdamW):
+        return optimizer.averages()
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def _schedule(setting: Setting, config: LanguageConfig) -> Callable[[int], float]:
+    def factor(step: int) -> float:
+        rise = min(1.0, (step + 1) / config.warmup_steps)
+        if setting.schedule == "constant" or step < config.warmup_steps:
+            return rise
+        along = (step - config.warmup_steps) / (config.num_steps - config.warmup_steps)
+        return 0.1 + 0.9 * (1 + float(np.cos(np.pi * along))) / 2
+
+    return factor
+
+
+def _rise(losses: Sequence[float]) -> float:
+    return float(np.diff(losses).max())
+
+
+def _fall(losses: Sequence[float]) -> float:
+    return losses[0] - losses[-1]
+
+
+def _linear(first: float, num_steps: int) -> Callable[[int], float]:
+    return lambda step: first * max(0.0, 1 - step / num_steps)
+
+
+def _at(optimizer: torch.optim.Optimizer, learning_rate: float) -> torch.optim.Optimizer:
+    """Set the rate that a schedule multiplies, in place of what an earlier schedule left."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+        group.pop("initial_lr", None)
+    return optimizer
