@@ -5,8 +5,7 @@ import pytest
 import torch
 from tests.reference import schedule_free as reference
 
-from descentlab.llama import Llama
-from descentlab.networks import count_parameters, seeded
+from descentlab.networks import Llama, count_parameters, seeded
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from descentlab import text as module
-from descentlab.text import load_text, text_available
+from descentlab.data import load_text, text_available
+from descentlab.data import text as module
 
 
 def archive(path: Path, texts: dict[str, str]) -> None:

@@ -254,9 +254,9 @@ def _natural(key: str) -> list[Any]:
 
 
 def missing_data(chapter: Chapter) -> list[str]:
-    """Data sets that the stored notebook used and this machine does not have."""
+    """Data sets that the stored notebook used and this machine does not have; texts are small, and fetched at once."""
     used = claims.data_used(chapter.notebook) if chapter.notebook.exists() else []
-    return [name for name in used if not data.available(name)]
+    return [name for name in used if not (data.fetched(name) if name in data.TEXTS else data.available(name))]
 
 
 def runtimes(book: Path) -> dict[str, Any]:

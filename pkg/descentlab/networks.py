@@ -14,9 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from descentlab.llama import Llama
+
 __all__ = [
     "FRN",
     "MLP",
+    "Llama",
     "ResNet",
     "SmallCNN",
     "WideCNN",

@@ -12,7 +12,8 @@ read as images, ImageNet's layout. Nothing is ever unpickled, and a truncated or
 than being trained on. torch and scikit-learn are imported when a data set is loaded, so that `available` is instant.
 `SOURCES` states the licence and the origin of each data set.
 
-`transforms` changes tensors that are loaded: augmentation of a batch, corruption of images, noise in labels.
+`transforms` changes tensors that are loaded: augmentation of a batch, corruption of images, noise in labels. `load_text`
+reads texts as rows of tokens.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from descentlab.data.places import choose_device  # noqa: E402
 from descentlab.data.samples import binary_rows  # noqa: E402
 from descentlab.data.sources import SOURCES, find_folder, source_of  # noqa: E402
 from descentlab.data.structures import Arrays, Dataset, Source, class_number  # noqa: E402
+from descentlab.data.text import TEXTS, Text, fetched, load_text, text_available  # noqa: E402
 
 if TYPE_CHECKING:
     import torch
@@ -77,10 +79,12 @@ __all__ = [
     "FASHION_MNIST_FILES",
     "SOURCES",
     "SYSTEM_FOLDER",
+    "TEXTS",
     "Arrays",
     "Dataset",
     "ImageFolders",
     "Source",
+    "Text",
     "augment",
     "available",
     "binary_rows",
@@ -88,7 +92,9 @@ __all__ = [
     "class_number",
     "corrupt",
     "corrupt_share",
+    "fetched",
     "load",
+    "load_text",
     "random_crop",
     "random_flip",
     "random_shift",
@@ -98,6 +104,7 @@ __all__ = [
     "read_image_folders",
     "read_svhn",
     "symmetric_label_noise",
+    "text_available",
 ]
 
 
@@ -170,7 +177,9 @@ def load(
 
 
 def available(name: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> bool:
-    """Whether `load` would find the data without a download. Looks for files, does not read them."""
+    """Whether `load`, or `load_text`, would find the data without a download. Looks for files, does not read them."""
+    if str(name) in TEXTS:
+        return text_available(name, root=root)
     own = None if root is None else Path(root)
     if str(name) not in SOURCES and Path(name).suffix != ".npz" and find_folder(name, own) is not None:
         return True

@@ -27,8 +27,7 @@ paper                                  here
 :math:`\alpha_t`                       `averaging_weights`
 =====================================  ===========================================================
 
-`optimizers` holds the drop-in methods, `theory` weights, thresholds and central flows, `river` the toy, `language` the
-training of language models, `language_study`, `edge` and `experiments` the paper's experiments, and `results` the
+`optimizers` holds the drop-in methods, `theory` weights, thresholds and central flows, `river` the toy, `language_study`, `edge` and `experiments` the paper's experiments, and `results` the
 declared claims. Use:
 
 >>> import torch
@@ -72,13 +71,6 @@ from descentlab.schedule_free.experiments import (
     variance_ratios,
     warmup_stretch,
 )
-from descentlab.schedule_free.language import (
-    LanguageResult,
-    fit_language_model,
-    interpolate,
-    placed,
-    validation_loss,
-)
 from descentlab.schedule_free.language_study import (
     ADAMW,
     LARGE_BATCH,
@@ -91,7 +83,10 @@ from descentlab.schedule_free.language_study import (
     language_run,
     language_table,
     large_batch_claims,
+    losses,
+    read_losses,
     study_text,
+    write_losses,
 )
 from descentlab.schedule_free.optimizers import (
     ScheduleFreeAdamW,
@@ -131,7 +126,6 @@ __all__ = [
     "Flow",
     "Funnel",
     "LanguageConfig",
-    "LanguageResult",
     "LanguageRun",
     "NoisyRiver",
     "RiverToy",
@@ -145,14 +139,13 @@ __all__ = [
     "buffers",
     "central_flow",
     "edge_of_stability",
-    "fit_language_model",
     "growth_power",
-    "interpolate",
     "language_claims",
     "language_run",
     "language_table",
     "large_batch_claims",
     "late_residuals",
+    "losses",
     "max_decoupling_c",
     "mean_age",
     "measured_variance",
@@ -161,11 +154,11 @@ __all__ = [
     "noisy_run",
     "optimizer_run",
     "oscillation_variance",
-    "placed",
     "power_law_weights",
     "preconditioned_growth",
     "quadratic_run",
     "random_gradients",
+    "read_losses",
     "refresh_batch_norm",
     "reparametrisation_gap",
     "resting_places",
@@ -183,7 +176,7 @@ __all__ = [
     "study_text",
     "three_sequences",
     "toy_sharpness",
-    "validation_loss",
     "variance_ratios",
     "warmup_stretch",
+    "write_losses",
 ]

@@ -35,9 +35,11 @@ class Config:
     edge_steps : int
         At most, of the network at the edge of stability.
     language : LanguageConfig
-        Of the training that the chapter shows as it runs.
+        Of the language models.
     seeds : tuple of int
-        Of the recorded runs of language models.
+        Theirs.
+    num_jobs : int
+        How many of them are trained at a time.
     """
 
     num_seeds: int
@@ -46,12 +48,12 @@ class Config:
     edge_steps: int
     language: LanguageConfig = field(default_factory=LanguageConfig)
     seeds: tuple[int, ...] = (0, 1)
+    num_jobs: int = 2
 
 
 _TINY = LanguageConfig(50, 8, 32, 10, 10, 40, 16, 1, 2, 64)
-_SHORT = LanguageConfig(num_steps=500, warmup_steps=50, probe_steps=50, branch_step=400)
-SMOKE = Config(64, 6_000, 3_000, 60, _TINY)
-BOOK = Config(2_048, 6_001, 30_000, 2_500, _SHORT)
+SMOKE = Config(64, 6_000, 3_000, 60, _TINY, seeds=(0,), num_jobs=1)
+BOOK = Config(2_048, 6_001, 30_000, 2_500)
 FULL = Config(8_192, 6_001, 100_000, 5_000)
 
 # The methods of the noisy river: name, and None (AdamW), or beta and C

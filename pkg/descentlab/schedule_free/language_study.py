@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from descentlab.llama import Llama
-from descentlab.networks import seeded
-from descentlab.schedule_free.language import LanguageResult, fit_language_model, interpolate
+from descentlab.data import Text, load_text, text_available
+from descentlab.networks import Llama, seeded
 from descentlab.schedule_free.optimizers import ScheduleFreeAdamW
-from descentlab.text import Text, load_text, text_available
-from descentlab.training import choose_device
+from descentlab.training import LanguageResult, choose_device, fit_language_model, interpolate, sweep
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class LanguageConfig:
     num_windows: int = 512
 
 
+RATE = 0.02  # Schedule-Free's learning rate, unless a setting has another
+
+
 @dataclass(frozen=True)
 class Setting:
     """An optimizer and what it is given.
@@ -65,7 +69,7 @@ class Setting:
 
     beta: float | None
     decoupling_c: float | None = None
-    learning_rate: float = 0.02
+    learning_rate: float = RATE
     schedule: str = "constant"
 
     @property
@@ -73,11 +77,12 @@ class Setting:
         if self.beta is None:
             return f"AdamW {self.learning_rate:g}" + (" cosine" if self.schedule == "cosine" else "")
         window = "" if self.decoupling_c is None else f", C={self.decoupling_c:g}"
-        return f"SF {self.beta:g}{window}"
+        rate = "" if self.learning_rate == RATE else f", lr={self.learning_rate:g}"
+        return f"SF {self.beta:g}{window}{rate}"
 
 
 ADAMW = Setting(None, learning_rate=0.005)
-# Table: vanilla at four betas, and refined ones
+# vanilla at four betas, one of them at a second rate, and refined ones
 SETTINGS = (
     ADAMW,
     Setting(0.9),
@@ -86,16 +91,14 @@ SETTINGS = (
     Setting(0.5),
     Setting(0.5, 50),
     Setting(0.95),
+    Setting(0.95, learning_rate=0.04),
     Setting(0.95, 50),
     Setting(0.5, 20),
 )
 LARGE_BATCH = LanguageConfig(num_steps=1200, batch_size=64, warmup_steps=180)
 LARGE_BATCH_SETTINGS = (
-    Setting(None, learning_rate=0.02, schedule="cosine"),
-    Setting(None, learning_rate=0.01, schedule="cosine"),
-    Setting(0.98, learning_rate=0.03),
-    Setting(0.98, 200, 0.03),
-    Setting(0.98, 100, 0.03),
+    *(Setting(None, learning_rate=rate, schedule="cosine") for rate in (0.005, 0.01, 0.02)),
+    *(Setting(0.98, c, rate) for rate in (0.03, 0.06) for c in (None, 200, 100)),
 )
 
 
@@ -257,16 +260,21 @@ def language_table(
     *,
     seeds: Sequence[int] = (0, 1),
     probes: bool = True,
+    num_jobs: int = 1,
     device: str | torch.device = "auto",
 ) -> dict[str, list[LanguageRun]]:
-    """Runs by name, one a seed."""
-    run = partial(language_run, text, config=config, probes=probes, device=device)
-    return {setting.name: [run(setting, seed=seed) for seed in seeds] for setting in settings}
+    """Runs by name, one a seed; `num_jobs` of them at a time, each in a process of its own."""
+    settings = list(settings)
+    common = {"text": text, "config": config, "probes": probes, "device": device}
+    cases = [{**common, "setting": setting, "seed": seed} for setting in settings for seed in seeds]
+    runs = iter(sweep(language_run, cases, num_jobs=num_jobs, progress="language models"))
+    return {setting.name: [next(runs) for _ in seeds] for setting in settings}
 
 
 def language_claims(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, Any]:
     """What the claims about language models compare, by claim, from a table with all of `SETTINGS`."""
     adamw, best, low = table["AdamW 0.005"], table["SF 0.9"], table["SF 0.1"]
+    tuned = [min(a.x, b.x) for a, b in zip(best, table["SF 0.95, lr=0.04"], strict=True)]
     refined = {0.1: table["SF 0.1, C=50"], 0.5: table["SF 0.5, C=50"], 0.95: table["SF 0.95, C=50"]}
     vanilla = {0.1: low, 0.5: table["SF 0.5"], 0.95: table["SF 0.95"]}
 
@@ -283,7 +291,7 @@ def language_claims(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, Any
         "C11c": over(best, lambda r: r.x - r.ema_x),
         "C11d": over(best, gain),
         "C11e": [gain(b) / gain(a) for a, b in zip(adamw, best, strict=True)],
-        "C11f": [b.x - a.decay for a, b in zip(adamw, best, strict=True)],
+        "C11f": [x - a.decay for a, x in zip(adamw, tuned, strict=True)],
         "C12a": over(adamw, lambda r: min(r.segment[0], r.segment[-1]) - min(r.segment)),
         "C12b": [max(_rise(a.decay_segment), _rise(b.segment)) for a, b in zip(adamw, best, strict=True)],
         "C12c": [_fall(b.segment) / _fall(a.decay_segment) for a, b in zip(adamw, best, strict=True)],
@@ -302,13 +310,30 @@ def language_claims(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, Any
 
 def large_batch_claims(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, list[float]]:
     """What the claims about large batches compare, from a table with all of `LARGE_BATCH_SETTINGS`."""
-    cosine = [min(a.x, b.x) for a, b in zip(table["AdamW 0.01 cosine"], table["AdamW 0.02 cosine"], strict=True)]
+    cosine = [min(run.x for run in runs) for runs in zip(*_named(table, "cosine"), strict=True)]
 
     def behind(name: str) -> list[float]:
         return [run.x - best for run, best in zip(table[name], cosine, strict=True)]
 
-    tie = [abs(difference) for difference in behind("SF 0.98, C=200")]
-    return {"C16a": behind("SF 0.98"), "C16b": tie, "C16c": behind("SF 0.98, C=100")}
+    tie = [abs(difference) for difference in behind("SF 0.98, C=200, lr=0.03")]
+    return {"C16a": behind("SF 0.98, lr=0.03"), "C16b": tie, "C16c": behind("SF 0.98, C=100, lr=0.03")}
+
+
+def losses(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, dict[str, list[float]]]:
+    """Validation losses of a table, by name and kind, one a seed: what is worth storing of it."""
+    kinds = ("x", "y", "ema_x", "ema_y", "decay", "short", "longer")
+    found = {name: {kind: [getattr(run, kind) for run in runs] for kind in kinds} for name, runs in table.items()}
+    return {name: {k: v for k, v in row.items() if np.isfinite(v).all()} for name, row in found.items()}
+
+
+def write_losses(path: str | os.PathLike[str], table: Mapping[str, Sequence[LanguageRun]]) -> None:
+    """Store `losses` of a table as JSON."""
+    Path(path).write_text(json.dumps(losses(table), indent=1) + "\n", encoding="utf-8")
+
+
+def read_losses(path: str | os.PathLike[str]) -> dict[str, dict[str, list[float]]]:
+    """What `write_losses` stored; empty where there is no such file."""
+    return json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).exists() else {}
 
 
 def study_text(*, fetch: bool = True) -> Text:
@@ -355,6 +380,10 @@ def _schedule(setting: Setting, config: LanguageConfig) -> Callable[[int], float
         return 0.1 + 0.9 * (1 + float(np.cos(np.pi * along))) / 2
 
     return factor
+
+
+def _named(table: Mapping[str, Sequence[LanguageRun]], part: str) -> list[Sequence[LanguageRun]]:
+    return [runs for name, runs in table.items() if part in name]
 
 
 def _rise(losses: Sequence[float]) -> float:

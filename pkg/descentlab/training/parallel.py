@@ -78,6 +78,7 @@ def sweep(
     backend: str = "loky",
     num_jobs: int = 1,
     address: str | None = None,
+    progress: str | None = None,
 ) -> list[T]:
     """``[function(**case) for case in cases]``, spread over processes or a cluster by joblib.
 
@@ -93,6 +94,8 @@ def sweep(
         Calls at a time; −1 is one a core. On a cluster its workers decide.
     address : str, optional
         Of the Dask scheduler or the Ray head; by default the current Dask client, else a cluster on this machine.
+    progress : str, optional
+        Label of a bar that counts finished calls; none while a chapter is recorded, nor on a cluster.
 
     Returns
     -------
@@ -110,8 +113,14 @@ def sweep(
 
     if backend not in BACKENDS:
         raise ValueError(f"backend={backend!r}; allowed are {', '.join(map(repr, BACKENDS))}")
+    cases = list(cases)
+    calls = (delayed(function)(**case) for case in cases)
     with _cluster(backend, address, num_jobs), parallel_config(backend, n_jobs=num_jobs if backend != "dask" else -1):
-        return list(Parallel()(delayed(function)(**case) for case in cases))
+        if progress is None or backend in ("dask", "ray"):
+            return list(Parallel()(calls))
+        from descentlab.figures import progress as bar
+
+        return list(bar(Parallel(return_as="generator")(calls), desc=progress, total=len(cases)))
 
 
 @contextmanager

