@@ -5,6 +5,7 @@ import dataclasses
 import math
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -549,6 +550,30 @@ def test_adamw_on_the_toy_is_torchs():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_lines_of_the_readme_train_a_model():
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    code = next(
+        block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "ScheduleFreeAdamW" in block
+    )
+    digits = data.load("digits")
+    with seeded(0):
+        model = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)
+        )
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.utils.data.TensorDataset(digits.inputs, digits.targets)
+    loader = torch.utils.data.DataLoader(rows, batch_size=32, shuffle=True, generator=draw)
+    names = {
+        "model": model,
+        "loader": [batch for _ in range(3) for batch in loader],
+        "loss_fn": torch.nn.CrossEntropyLoss(),
+    }
+    exec(code, names)
+    with torch.no_grad():
+        accuracy = (model(digits.test_inputs).argmax(1) == digits.test_targets).float().mean()
+    assert accuracy > 0.9 and not names["optimizer"].training
 
 
 # -- language models --------------------------------------------------------------------------------------------------------

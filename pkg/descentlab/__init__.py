@@ -23,6 +23,7 @@ __all__ = [
     "progressive_sharpening",
     "random_maps",
     "robust_memorization",
+    "schedule_free",
     "sgmcmc",
     "training",
     "weak_to_strong",
