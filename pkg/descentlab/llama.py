@@ -24,19 +24,22 @@ class _Attention(nn.Module):
         self.mix = nn.Linear(dim, 3 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, inputs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, *turns: Tensor) -> Tensor:
         batch, length, dim = inputs.shape
         mixed = self.mix(inputs).view(batch, length, 3, self.num_heads, dim // self.num_heads)
-        queries, keys, values = mixed.permute(2, 0, 3, 1, 4)
-        queries, keys = _rotate(queries, cos, sin), _rotate(keys, cos, sin)
+        queries, keys = _rotate(mixed[:, :, :2], *turns).permute(2, 0, 3, 1, 4)
+        values = mixed[:, :, 2].transpose(1, 2)
         heads = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         return self.out(heads.transpose(1, 2).reshape(batch, length, dim))
 
 
-def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn neighbouring pairs of entries by angles that grow with the position; (batch, heads, length, size)."""
-    even, odd = heads[..., ::2], heads[..., 1::2]
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(heads.dtype)
+def _rotate(heads: Tensor, cos: Tensor, sin: Tensor, quarter: Tensor) -> Tensor:
+    """Turn neighbouring pairs of entries by angles that grow with the position; (batch, length, 2, heads, size).
+
+    A quarter turn of each pair is a small matrix product: faster than slices with a stride, forward and backward.
+    """
+    turned = (heads.reshape(-1, heads.shape[-1]) @ quarter).view(heads.shape)
+    return (heads * cos[:, None, None] + turned * sin[:, None, None]).to(heads.dtype)
 
 
 class _Block(nn.Module):
@@ -49,8 +52,8 @@ class _Block(nn.Module):
         self.gates = nn.Linear(dim, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, dim, bias=False)
 
-    def forward(self, inputs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        inputs = inputs + self.attention(self.norm1(inputs), cos, sin)
+    def forward(self, inputs: Tensor, *turns: Tensor) -> Tensor:
+        inputs = inputs + self.attention(self.norm1(inputs), *turns)
         gate, value = self.gates(self.norm2(inputs)).chunk(2, dim=-1)
         return inputs + self.down(F.silu(gate) * value)
 
@@ -80,6 +83,7 @@ class Llama(nn.Module):
 
     cos: Tensor
     sin: Tensor
+    quarter: Tensor
 
     def __init__(
         self,
@@ -104,9 +108,11 @@ class Llama(nn.Module):
         self.blocks = nn.ModuleList(_Block(dim, num_heads, hidden) for _ in range(num_layers))
         self.norm = nn.RMSNorm(dim, eps=1e-5)
         size = dim // num_heads
-        turns = torch.outer(torch.arange(context), 10_000 ** (-torch.arange(0, size, 2) / size))
-        self.register_buffer("cos", turns.cos(), persistent=False)
-        self.register_buffer("sin", turns.sin(), persistent=False)
+        rates = 10_000 ** (-torch.arange(0, size, 2) / size)
+        turns = torch.outer(torch.arange(context), rates.repeat_interleave(2))
+        quarter = torch.block_diag(*[torch.tensor([[0.0, 1.0], [-1.0, 0.0]])] * (size // 2))
+        for name, table in {"cos": turns.cos(), "sin": turns.sin(), "quarter": quarter}.items():
+            self.register_buffer(name, table, persistent=False)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 shortcut = name.endswith(("out.weight", "down.weight"))
@@ -117,9 +123,9 @@ class Llama(nn.Module):
         if tokens.shape[-1] > self.context:
             raise ValueError(f"tokens: sequences of {tokens.shape[-1]}, at most context={self.context}")
         hidden = self.embedding(tokens)
-        cos, sin = self.cos[: tokens.shape[-1]], self.sin[: tokens.shape[-1]]
+        turns = self.cos[: tokens.shape[-1]], self.sin[: tokens.shape[-1]], self.quarter
         for block in self.blocks:
-            hidden = block(hidden, cos, sin)
+            hidden = block(hidden, *turns)
         return self.norm(hidden)
 
     def forward(self, tokens: Tensor) -> Tensor:

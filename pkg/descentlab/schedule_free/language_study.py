@@ -65,12 +65,15 @@ class Setting:
     learning_rate : float
     schedule : {"constant", "cosine"}
         After the warmup; the cosine falls to a tenth.
+    probes : bool
+        Whether the run is followed by decays and interpolations.
     """
 
     beta: float | None
     decoupling_c: float | None = None
     learning_rate: float = RATE
     schedule: str = "constant"
+    probes: bool = True
 
     @property
     def name(self) -> str:
@@ -89,16 +92,16 @@ SETTINGS = (
     Setting(0.1),
     Setting(0.1, 50),
     Setting(0.5),
-    Setting(0.5, 50),
+    Setting(0.5, 50, probes=False),
     Setting(0.95),
-    Setting(0.95, learning_rate=0.04),
-    Setting(0.95, 50),
-    Setting(0.5, 20),
+    Setting(0.95, learning_rate=0.04, probes=False),
+    Setting(0.95, 50, probes=False),
+    Setting(0.5, 20, probes=False),
 )
 LARGE_BATCH = LanguageConfig(num_steps=1200, batch_size=64, warmup_steps=180)
 LARGE_BATCH_SETTINGS = (
-    *(Setting(None, learning_rate=rate, schedule="cosine") for rate in (0.005, 0.01, 0.02)),
-    *(Setting(0.98, c, rate) for rate in (0.03, 0.06) for c in (None, 200, 100)),
+    *(Setting(None, None, rate, "cosine", probes=False) for rate in (0.005, 0.01, 0.02)),
+    *(Setting(0.98, c, rate, probes=False) for rate in (0.03, 0.06) for c in (None, 200, 100)),
 )
 
 
@@ -149,7 +152,6 @@ def language_run(
     config: LanguageConfig,
     *,
     seed: int = 0,
-    probes: bool = True,
     num_points: int = 9,
     device: str | torch.device = "auto",
 ) -> LanguageRun:
@@ -163,13 +165,11 @@ def language_run(
     setting : Setting
     config : LanguageConfig
     seed : int
-    probes : bool
-        Whether to follow the run by decays and interpolations.
     num_points : int
         On a segment, both ends included.
     device : str or torch.device
     """
-    target = choose_device(device)
+    target, probes = choose_device(device), setting.probes
     tokens, held_out = text.tokens.to(target), text.validation.to(target)
     with seeded(seed):
         model = Llama(
@@ -259,13 +259,12 @@ def language_table(
     config: LanguageConfig,
     *,
     seeds: Sequence[int] = (0, 1),
-    probes: bool = True,
     num_jobs: int = 1,
     device: str | torch.device = "auto",
 ) -> dict[str, list[LanguageRun]]:
     """Runs by name, one a seed; `num_jobs` of them at a time, each in a process of its own."""
     settings = list(settings)
-    common = {"text": text, "config": config, "probes": probes, "device": device}
+    common = {"text": text, "config": config, "device": device}
     cases = [{**common, "setting": setting, "seed": seed} for setting in settings for seed in seeds]
     runs = iter(sweep(language_run, cases, num_jobs=num_jobs, progress="language models"))
     return {setting.name: [next(runs) for _ in seeds] for setting in settings}
