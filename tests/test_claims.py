@@ -79,7 +79,7 @@ def test_order_of_other_names():
 
 @pytest.mark.parametrize("kind", ["approx", "at least", "at most", "slope"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("across", ["every", "mean"])
+@pytest.mark.parametrize("across", ["every", "mean", "paired"])
 def test_what_is_not_finite_never_holds(kind, value, across):
     assert not claim(kind).holds(value)
     if kind != "slope":
@@ -104,6 +104,18 @@ def test_every_entry_must_meet_the_bound():
 )
 def test_a_mean_must_clear_the_bound_by_three_standard_errors(values, expected):
     assert verdict(claim("at least", 0.0, 0.0, across="mean"), values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0.0, 2.0], "reproduced"), ([-0.1, 9.0], "not at this scale"), ([-0.1, -9.0], "not reproduced")],
+)
+def test_where_paired_seeds_disagree_nothing_is_decided(values, expected):
+    paired = claim("at least", 0.0, 0.0, across="paired")
+    assert verdict(paired, values) == expected
+    ledger = Ledger("toy", [paired])
+    ledger.record(paired.key, values)
+    assert ("more seeds" in row(ledger)["note"]) == (expected == "not at this scale")
 
 
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=8))

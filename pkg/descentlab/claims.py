@@ -50,9 +50,10 @@ class Claim:
         Why this tolerance: spread over seeds, a rate, rounding.
     control : str
         The negative control: a wrong variant under which the check fails. The tests run it.
-    across : {"every", "mean"}
-        For a measurement over seeds: every entry must meet the bound, or the mean must do so with three standard
-        errors to spare (a closer call is *not at this scale*).
+    across : {"every", "mean", "paired"}
+        ``"every"``: each entry must meet the bound. For a measurement over seeds, ``"mean"``: the mean must do so with
+        three standard errors to spare (a closer call is *not at this scale*); ``"paired"``, for differences between
+        runs on the same seeds and batches: every seed must, and where seeds disagree it is *not at this scale*.
     data : str or None
         Name of the data set without which the claim cannot be judged.
 
@@ -70,14 +71,14 @@ class Claim:
     tolerance: float
     why: str
     control: str = ""
-    across: Literal["every", "mean"] = "every"
+    across: Literal["every", "mean", "paired"] = "every"
     data: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"{self.key}: kind={self.kind!r}; allowed are {', '.join(KINDS)}")
-        if self.across not in ("every", "mean"):
-            raise ValueError(f"{self.key}: across={self.across!r}; allowed are 'every' and 'mean'")
+        if self.across not in ("every", "mean", "paired"):
+            raise ValueError(f"{self.key}: across={self.across!r}; allowed are 'every', 'mean' and 'paired'")
         if not self.tolerance >= 0:
             raise ValueError(f"{self.key}: tolerance={self.tolerance!r} must be a number that is not negative")
         names = isinstance(self.expected, Sequence) and all(isinstance(e, str) for e in self.expected)
@@ -107,6 +108,9 @@ class Claim:
         spare = self._spare(np.asarray(value, dtype=float))
         if not np.all(np.isfinite(spare)) or np.ndim(spare) == 0 or self.across == "every":
             return "reproduced" if np.all(spare >= 0) else "not reproduced"
+        if self.across == "paired":
+            met = spare >= 0
+            return "reproduced" if met.all() else "not at this scale" if met.any() else "not reproduced"
         if spare.mean() < 0:
             return "not reproduced"
         standard_error = spare.std(ddof=1) / math.sqrt(spare.size) if spare.size > 1 else math.inf
@@ -164,6 +168,7 @@ class Ledger:
         claim = self._claim(key)
         value = claim.value(measured)
         verdict = claim._verdict(value)
+        note = note or _needs(verdict)
         if claim.data is not None and claim.data not in self.data:
             verdict, note = "not at this scale", f"needs {claim.data}. {note}".strip()
         elif self.scale == "smoke" and verdict == "not reproduced":
@@ -188,7 +193,8 @@ class Ledger:
             run = json.loads(path.read_text(encoding="utf-8"))
             if key in run["measured"]:
                 value = run["measured"][key]
-                self._entries[key] = _Entry(value, claim._verdict(value), recorded=run["environment"])
+                verdict = claim._verdict(value)
+                self._entries[key] = _Entry(value, verdict, _needs(verdict), recorded=run["environment"])
                 return True
         return False
 
@@ -239,6 +245,11 @@ class _Entry:
     verdict: str = "not measured"
     note: str = ""
     recorded: Mapping[str, Any] | None = field(default=None)
+
+
+def _needs(verdict: str) -> str:
+    """What a measurement that does not decide lacks: it did not decide because its seeds differ too much."""
+    return "needs more seeds" if verdict == "not at this scale" else ""
 
 
 def collect(folder: str | Path) -> list[dict[str, Any]]:
