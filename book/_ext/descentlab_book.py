@@ -26,8 +26,9 @@ from sphinx.util.docutils import SphinxDirective
 import descentlab
 from descentlab.chapters import PAPERS, runtimes
 from descentlab.claims import MARKS, VERDICTS, collect, count, data_used, measured_text
-from descentlab.data import SOURCES
+from descentlab.data import SOURCES, TEXTS
 
+ORIGINS = {**SOURCES, **TEXTS}  # licence and origin of whatever a chapter reads
 MATHJAX = "tex-svg-full.js"  # one file, no fonts: also reads from a folder, where browsers refuse local fonts
 STATED_BY = {"paper": "the paper", "prior": "earlier work", "derived": "derived here"}
 
@@ -226,7 +227,7 @@ class DataSets(Table):
     """Licence and origin of each data set, from ``descentlab.data``."""
 
     def table(self) -> tuple[list[str], list[list[Any]], str]:
-        body = [[f"`{name}`", s.title, s.licence, linked(s.origin)] for name, s in SOURCES.items()]
+        body = [[f"`{name}`", s.title, s.licence, linked(s.origin)] for name, s in ORIGINS.items()]
         return ["Name", "What", "Licence", "Origin"], body, ""
 
 
@@ -297,7 +298,7 @@ def introduce(app: Sphinx, document: nodes.document) -> None:
     book = Path(app.srcdir) / "book"
     times, data = runtimes(book), data_used(book / f"{name}.ipynb")
     arxiv = f'<a href="https://arxiv.org/abs/{paper.arxiv}">arXiv {paper.arxiv}</a>'
-    licences = [f'{d} (<a href="glossary.html#data-sets">{SOURCES[d].licence}</a>)' for d in data if d in SOURCES]
+    licences = [f'{d} (<a href="glossary.html#data-sets">{ORIGINS[d].licence}</a>)' for d in data if d in ORIGINS]
     facts = {
         "Paper": f"{escape(paper.title)}. {escape(paper.authors)}. {arxiv}",
         "Run time": duration(times[name]["seconds"]) if name in times else "",

