@@ -272,10 +272,10 @@ def test_markdown_table():
     ledger.record("C1", np.linspace(0, 0.5, 20), note="on 20 points")
     head, rule, first, second = claims.markdown(ledger.rows(), chapter=True).splitlines()
     assert head.count("|") == rule.count("|") == second.count("|") == 8
-    assert first.startswith(
-        "| [toy](toy.ipynb) | C1 | $\\|x\\| < 1$ *on 20 points.* | Thm 1 | ≤ 1 | 0 … 0.5 (20 values) |"
+    assert first == (
+        "| [toy](toy.ipynb) | C1 | ✓ reproduced | $\\|x\\| < 1$ *on 20 points.* | Thm 1 | ≤ 1 | 0 … 0.5 (20 values) |"
     )
-    assert second.endswith("| – | – not measured |")
+    assert second.startswith("| [toy](toy.ipynb) | C2 | – not measured |") and second.endswith("| – |")
 
 
 def test_claims_import_nothing_heavy():

@@ -281,12 +281,18 @@ def count(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def markdown(rows: Iterable[Mapping[str, Any]], *, chapter: bool = False) -> str:
     """A Markdown table of ledger rows; with a column for the chapter, linked, where asked."""
-    head = ["Chapter"] * chapter + ["Claim", "Statement", "Where", "Expected", "Measured", "Verdict"]
+    head = ["Chapter"] * chapter + ["Claim", "Verdict", "Statement", "Where", "Expected", "Measured"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         says = row["says"] + (f" *{row['note'].rstrip('.')}.*" if row["note"] else "")
-        cells = [f"[{row['chapter']}]({row['chapter']}.ipynb)"] * chapter + [row["claim"], says, row["where"]]
-        cells += [row["expectation"], measured_text(row), f"{MARKS[row['verdict']]} {row['verdict']}"]
+        cells = [f"[{row['chapter']}]({row['chapter']}.ipynb)"] * chapter + [row["claim"]]
+        cells += [
+            f"{MARKS[row['verdict']]} {row['verdict']}",
+            says,
+            row["where"],
+            row["expectation"],
+            measured_text(row),
+        ]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
