@@ -127,7 +127,7 @@ def test_other_runs_are_stored_elsewhere(book, first, toy_chapter):
 def test_where_a_run_is_stored(tmp_path, settings, folder):
     chapter = chapters.Chapter(tmp_path / "book" / "toy.md")
     given = {"scale": "book", "seed": 0, "device": "auto", "only": [], **settings}
-    assert chapters._folder(chapter, *given.values()) == tmp_path / folder
+    assert chapters.folder_of(chapter, *given.values()) == tmp_path / folder
 
 
 def test_missing_data_leave_the_stored_notebook_alone(book, first, toy_chapter, monkeypatch, capsys):
@@ -137,7 +137,7 @@ def test_missing_data_leave_the_stored_notebook_alone(book, first, toy_chapter, 
         assert chapters.missing_data(toy_chapter) == [] or not data.available("fashion-mnist")
         monkeypatch.setattr(data, "available", lambda name: False)
         assert chapters.missing_data(toy_chapter) == ["fashion-mnist"]
-        target = chapters._folder(toy_chapter, "book", 0, "auto", [])
+        target = chapters.folder_of(toy_chapter, "book", 0, "auto", [])
         assert target == book.parent / "_build" / "fallback"
         assert "fashion-mnist not found here" in capsys.readouterr().out
 
@@ -154,7 +154,7 @@ def test_missing_data_leave_the_stored_notebook_alone(book, first, toy_chapter, 
         (book / "toy.ipynb").write_text(stored)
         (book / "broken.ipynb").write_text('{"cells": []}\n')
     monkeypatch.undo()
-    chapters._folder(toy_chapter, "book", 0, "auto", [])  # all data are there again: the copy is out of date
+    chapters.folder_of(toy_chapter, "book", 0, "auto", [])  # all data are there again: the copy is out of date
     assert chapters.site_source(book) == book.parent
 
 
