@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import nbformat
 import pytest
 
 import descentlab
-from descentlab.chapters import PAPERS, covers
+from descentlab.chapters import PAPERS, covers, source
 from descentlab.claims import VERDICTS, collect
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +50,19 @@ def parts(cells):
 
 def test_pair_is_in_sync(notebook):
     assert parts(jupytext.read(notebook.path.with_suffix(".md")).cells) == parts(notebook.cells)
+
+
+def test_the_cells_of_each_claim_run_alone(notebook):
+    """As ``descentlab run NAME --only C3`` runs them: what they use, they or the cells without a claim define."""
+    keys = {re.sub(r"[a-z]+$", "", key) for key in (row["claim"] for row in notebook.rows)}
+    undefined = {}
+    for key in sorted(keys):
+        cells = source(notebook.path.with_suffix(".md"), [key]).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F821", "-"]
+        checked = subprocess.run([*command, "--output-format", "json"], input=code, capture_output=True, text=True)
+        undefined[key] = [found["message"] for found in json.loads(checked.stdout)]
+    assert {key: names for key, names in undefined.items() if names} == {}
 
 
 def test_every_cell_ran_in_order(notebook):

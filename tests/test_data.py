@@ -2,16 +2,20 @@
 
 import gzip
 import hashlib
+import io
 import pickle
 import struct
 import subprocess
 import sys
+import tarfile
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy.io import savemat
 from scipy.optimize import linprog
 
 from descentlab import data
@@ -548,3 +552,299 @@ def test_fashion_mnist_rows_are_separable_and_nowhere_zero(monkeypatch, nowhere)
     rows = data.binary_rows(data.load("fashion-mnist"), classes=("Pullover", "Coat"), num_samples=100)
     assert rows.shape[1] > 100 and np.abs(rows).min() > 1e-6
     assert separable(rows)
+
+
+# -- generated, and other publishers' files ---------------------------------------------------------------------------
+
+
+def test_mnist1d_is_the_published_set_or_another():
+    pytest.importorskip("mnist1d")
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    signals = data.load("mnist1d")
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002  (the package seeds the global generator)
+    assert signals.inputs.shape == (4000, 1, 40) and signals.test_inputs.shape == (1000, 1, 40)
+    assert abs(float(torch.cat([signals.inputs, signals.test_inputs]).std()) - 1) < 1e-3
+    assert torch.cat([signals.targets, signals.test_targets]).bincount().tolist() == [500] * 10
+    assert repr(signals).startswith("mnist1d: 4000 + 1000 signals of 1 × 40, 10 classes")
+    other = data.load("mnist1d", generator=np.random.default_rng(1))
+    assert not torch.equal(other.inputs, signals.inputs)
+
+
+def test_mnist1d_is_drawn_from_the_generator_it_is_given(monkeypatch):
+    """With a stand-in for the package: its seed is the published one, or comes from the generator."""
+    asked = []
+
+    def make_dataset(arguments):
+        asked.append(arguments.seed)
+        np.random.seed(arguments.seed)  # noqa: NPY002  (as the package does)
+        signals = np.random.randn(10, 40)  # noqa: NPY002
+        return {"x": signals[:8], "y": np.arange(8), "x_test": signals[8:], "y_test": np.arange(2)}
+
+    package = types.SimpleNamespace(get_dataset_args=lambda: types.SimpleNamespace(seed=42), make_dataset=make_dataset)
+    monkeypatch.setattr(data, "import_module", lambda name: {"mnist1d.data": package}[name])
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    published, again = data.load("mnist1d"), data.load("mnist1d")
+    drawn = [data.load("mnist1d", generator=np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert asked[:2] == [42, 42] and asked[2] == asked[3] != asked[4]
+    assert torch.equal(published.inputs, again.inputs) and torch.equal(drawn[0].inputs, drawn[1].inputs)
+    assert not torch.equal(drawn[0].inputs, drawn[2].inputs) and published.inputs.shape == (8, 1, 40)
+
+
+def test_mnist1d_without_its_package(nowhere):
+    with pytest.raises(ModuleNotFoundError, match="pip install mnist1d"):
+        data.load("mnist1d")
+
+
+def cifar_archive(path, label_bytes, records=6):
+    """An archive in CIFAR's binary layout, and its images and labels."""
+    generator = np.random.default_rng(7)
+    parts = {}
+    with tarfile.open(path, "w:gz") as archive:
+        for name in ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin"):
+            labels = generator.integers(0, 10, (records, label_bytes), dtype=np.uint8)
+            images = generator.integers(0, 256, (records, 3, 32, 32), dtype=np.uint8)
+            content = np.concatenate([labels, images.reshape(records, -1)], axis=1).tobytes()
+            member = tarfile.TarInfo(f"cifar/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+            parts[name] = images, labels
+    return parts
+
+
+@pytest.mark.parametrize("label_bytes", [1, 2])
+def test_cifar_in_its_binary_version(label_bytes, tmp_path):
+    parts = cifar_archive(tmp_path / "cifar.tar.gz", label_bytes)
+    arrays = data.read_cifar_archive(tmp_path / "cifar.tar.gz", label_bytes=label_bytes)
+    train = [parts[f"data_batch_{k}.bin"] for k in (1, 2)]
+    images = np.concatenate([image for image, _ in train]).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(arrays.train_images, images)
+    np.testing.assert_array_equal(arrays.train_labels, np.concatenate([label for _, label in train])[:, -1])
+    np.testing.assert_array_equal(arrays.test_labels, parts["test_batch.bin"][1][:, -1])
+
+
+def test_damaged_cifar_archives_are_refused(tmp_path):
+    path = tmp_path / "cifar.tar.gz"
+    cifar_archive(path, 1)
+    whole = path.read_bytes()
+    with pytest.raises(ValueError, match=r"cifar\.tar\.gz: expected a file with md5 0+, found"):
+        data.read_cifar_archive(path, label_bytes=1, md5="0" * 32)
+    for content in (whole[: len(whole) // 2], b"", b"no archive"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"cifar\.tar\.gz: not CIFAR's binary archive"):
+            data.read_cifar_archive(path, label_bytes=1)
+    cifar_archive(path, 1)
+    with pytest.raises(ValueError, match="not CIFAR's binary archive"):
+        data.read_cifar_archive(path, label_bytes=2)  # records of another length
+
+
+def test_svhn_files(tmp_path):
+    generator = np.random.default_rng(8)
+    stored = {}
+    for split, count in (("train", 5), ("test", 3)):
+        images = generator.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
+        labels = generator.integers(1, 11, (count, 1), dtype=np.uint8)
+        savemat(tmp_path / f"{split}.mat", {"X": images, "y": labels})
+        stored[split] = images, labels
+    arrays = data.read_svhn(tmp_path / "train.mat", tmp_path / "test.mat")
+    np.testing.assert_array_equal(arrays.train_images[2], stored["train"][0][..., 2])
+    np.testing.assert_array_equal(arrays.test_labels, stored["test"][1].ravel() % 10)  # the digit 0 is labelled 10
+    (tmp_path / "test.mat").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"test\.mat: not a file of SVHN"):
+        data.read_svhn(tmp_path / "train.mat", tmp_path / "test.mat")
+    with pytest.raises(ValueError, match="md5"):
+        data.read_svhn(tmp_path / "train.mat", tmp_path / "test.mat", md5=("0" * 32, "1" * 32))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
+def test_photographs_from_an_npz_named_after_the_set(name, nowhere):
+    generator = np.random.default_rng(9)
+    assert not data.available(name, root=nowhere)
+    with pytest.raises(FileNotFoundError) as raised:
+        data.load(name, root=nowhere)
+    assert str(nowhere) in str(raised.value) and f"{name}.npz" in str(raised.value)
+    assert "pip install torchvision" in str(raised.value) and "not read" in str(raised.value)
+    np.savez(
+        nowhere / f"{name}.npz",
+        train_images=generator.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8),
+        train_labels=np.arange(6),
+        test_images=np.zeros((2, 32, 32, 3), np.uint8),
+        test_labels=np.arange(2),
+    )
+    assert data.available(name, root=nowhere)
+    photographs = data.load(name, root=nowhere)
+    assert photographs.inputs.shape == (6, 3, 32, 32) and photographs.targets.tolist() == list(range(6))
+    assert len(photographs.class_names) == (100 if name == "cifar100" else 10)
+
+
+# -- folders of images ------------------------------------------------------------------------------------------------
+
+
+def image_folders(root, splits=("train", "val"), classes=("cat", "dog"), count=3, size=(12, 20)):
+    generator = np.random.default_rng(10)
+    for split in splits:
+        for name in classes:
+            (root / split / name).mkdir(parents=True)
+            for k in range(count):
+                pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{k}.png")
+
+
+def test_folders_of_images(tmp_path):
+    image_folders(tmp_path)
+    assert data.available(tmp_path)
+    animals = data.load(tmp_path, image_size=8)
+    assert animals.inputs.shape == (6, 3, 8, 8) and animals.test_inputs.shape == (6, 3, 8, 8)
+    assert animals.targets.tolist() == [0, 0, 0, 1, 1, 1] and animals.class_names == ("cat", "dog")
+    assert data.load(tmp_path.name, root=tmp_path.parent, image_size=8).inputs.shape == (6, 3, 8, 8)
+    # at its own height an image is cropped in the middle and nothing else
+    exact = data.load(tmp_path, image_size=12)
+    pixels = np.asarray(Image.open(tmp_path / "train" / "cat" / "0.png"))[:, 4:16]
+    np.testing.assert_allclose(exact.inputs[0].permute(1, 2, 0), pixels / 255, atol=1e-6)
+
+
+def test_images_that_stay_on_disk(tmp_path):
+    image_folders(tmp_path)
+    lazy = data.ImageFolders(tmp_path / "train", size=12)
+    image, label, index = lazy[4]
+    assert (label, index, len(lazy)) == (1, 4, 6) and lazy.targets.tolist() == [0, 0, 0, 1, 1, 1]
+    torch.testing.assert_close(image, data.load(tmp_path, image_size=12).inputs[4])
+    batch = next(iter(torch.utils.data.DataLoader(lazy, batch_size=6)))
+    assert batch[0].shape == (6, 3, 12, 12) and batch[2].tolist() == list(range(6))
+    own = data.ImageFolders(tmp_path / "train", transform=lambda path: torch.zeros(1))
+    assert own[0][0].shape == (1,)
+    with pytest.raises(ValueError, match="no images in folders named after their classes"):
+        data.ImageFolders(tmp_path / "nothing")
+
+
+def test_any_data_set_gets_numbers():
+    numbered = data.Indexed(torch.utils.data.TensorDataset(10 * torch.arange(5), torch.arange(5) % 2))
+    inputs, targets, indices = next(iter(torch.utils.data.DataLoader(numbered, batch_size=5, shuffle=True)))
+    assert torch.equal(inputs, 10 * indices) and torch.equal(targets, indices % 2) and len(numbered) == 5
+    with pytest.raises(ValueError, match=r"item 0 of dataset is a tuple; \(input, target\) needed"):
+        data.Indexed(torch.utils.data.TensorDataset(torch.arange(5)))[0]
+    with pytest.raises(ValueError, match="has no length"):
+        data.Indexed(iter([1, 2]))
+
+
+def test_folders_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected folders train and val"):
+        data.read_image_folders(tmp_path)
+    image_folders(tmp_path)
+    (tmp_path / "val" / "bird").mkdir()
+    with pytest.raises(ValueError, match="these differ: bird"):
+        data.load(tmp_path)
+    (tmp_path / "val" / "bird").rmdir()
+    (tmp_path / "val" / "cat" / "0.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"0\.png: not an image that can be read"):
+        data.load(tmp_path)
+
+
+# -- changes to loaded data -------------------------------------------------------------------------------------------
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_every_crop_is_a_window_of_the_padded_image():
+    images = torch.rand(40, 2, 6, 5)
+    for flip in (False, True):
+        cut = data.random_crop(images, padding=2, fill=-1.0, flip=flip, generator=generator())
+        padded = torch.nn.functional.pad(images, (2, 2, 2, 2), value=-1.0)
+        found, mirrored = [], 0
+        for before, after in zip(padded, cut, strict=True):
+            windows = [
+                (i, j) for i in range(5) for j in range(5) if torch.equal(before[:, i : i + 6, j : j + 5], after)
+            ]
+            flipped = [
+                (i, j)
+                for i in range(5)
+                for j in range(5)
+                if torch.equal(before[:, i : i + 6, j : j + 5].flip(2), after)
+            ]
+            assert windows or (flip and flipped)
+            mirrored += not windows
+            found += windows or flipped
+        assert len(set(found)) > 10 and (10 < mirrored < 30) == flip
+    assert data.random_crop(images, padding=0, size=3, generator=generator()).shape == (40, 2, 3, 3)
+
+
+def test_shift_flip_and_augment_are_crops():
+    images = torch.rand(30, 1, 8, 8)
+    shifted = data.random_shift(images, max_shift=1, generator=generator())
+    assert torch.equal(shifted, data.random_crop(images, padding=1, generator=generator()))
+    assert torch.equal(data.augment(images, generator(), padding=0, flip=False), images)
+    flipped = data.random_flip(images, generator=generator())
+    same, mirrored = ((flipped == other).flatten(1).all(dim=1) for other in (images, images.flip(3)))
+    assert torch.all(same | mirrored) and 5 < same.sum() < 25
+    with pytest.raises(ValueError, match="size=9 must be positive, and not exceed the padded image"):
+        data.random_crop(images, padding=0, size=9, generator=generator())
+    with pytest.raises(ValueError, match="padding=-1"):
+        data.random_crop(images, padding=-1, generator=generator())
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
+def test_symmetric_noise_changes_the_share_to_other_classes(rate):
+    targets = torch.arange(20_000) % 5
+    noisy, changed = data.symmetric_label_noise(targets, rate=rate, num_classes=5, seed=0)
+    assert changed.sum() == round(rate * 20_000) and torch.equal(changed, noisy != targets)
+    if rate:
+        offsets = ((noisy - targets) % 5)[changed].bincount(minlength=5)
+        assert offsets[0] == 0 and (offsets[1:] / changed.sum() - 0.25).abs().max() < 0.04
+    again, _ = data.symmetric_label_noise(targets, rate=rate, num_classes=5, seed=0)
+    assert torch.equal(noisy, again)
+
+
+@pytest.mark.parametrize("kind", data.CORRUPTIONS)
+def test_corruptions_grow_with_severity(kind):
+    images = data.load("digits").inputs[:200]
+    images = torch.nn.functional.interpolate(images, size=(28, 28), mode="bilinear")
+    before = images.clone()
+    distances = []
+    for severity in range(1, 6):
+        damaged = data.corrupt(images, kind, severity=severity, seed=0)
+        assert damaged.shape == images.shape and damaged.min() >= 0 and damaged.max() <= 1
+        distances.append(float((damaged - images).square().mean()))
+    assert torch.equal(images, before) and distances == sorted(distances) and distances[0] > 1e-4
+    assert torch.equal(data.corrupt(images, kind, seed=3), data.corrupt(images, kind, seed=3))
+
+
+def test_blur_and_fog_keep_constant_images_smooth():
+    plain = torch.full((4, 3, 16, 16), 0.4)
+    torch.testing.assert_close(data.corrupt(plain, "motion blur", severity=5), plain)
+    torch.testing.assert_close(data.corrupt(plain, "resolution", severity=5), plain)
+    assert torch.all(data.corrupt(plain, "fog") > 0.4)
+    hole = data.corrupt(plain, "occlusion", severity=4)
+    assert (hole == 0).sum() == 4 * 3 * 8 * 8
+
+
+def test_a_share_of_the_images_is_corrupted_in_equal_parts():
+    images = torch.rand(100, 1, 12, 12)
+    damaged, kind = data.corrupt_share(images, rate=0.2, seed=0)
+    changed = (damaged != images).flatten(1).any(dim=1)
+    assert torch.equal(changed, kind >= 0) and kind[kind >= 0].bincount().tolist() == [4] * 5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: data.corrupt(torch.rand(2, 1, 4, 4), "rain"), "kind='rain'; allowed are 'gaussian noise'"),
+        (lambda: data.corrupt(torch.rand(2, 1, 4, 4), "fog", severity=6), "severity=6; allowed are 1 to 5"),
+        (lambda: data.corrupt(torch.rand(2, 4), "fog"), r"images of shape \(2, 4\)"),
+        (lambda: data.corrupt_share(torch.rand(2, 1, 4, 4), rate=1.5, seed=0), "rate=1.5"),
+        (lambda: data.symmetric_label_noise(torch.zeros(3).long(), rate=-0.1, num_classes=3, seed=0), "rate=-0.1"),
+        (lambda: data.symmetric_label_noise(torch.zeros(3).long(), rate=0.1, num_classes=1, seed=0), "num_classes=1"),
+        (
+            lambda: data.symmetric_label_noise(torch.arange(7), rate=0.1, num_classes=5, seed=0),
+            "targets must be classes 0 … 4, found 0 … 6",
+        ),
+        (lambda: data.corrupt(255 * torch.ones(2, 1, 4, 4), "fog"), r"pixels in \[0, 1\], found .*float32 from 255"),
+        (lambda: data.corrupt(torch.ones(2, 1, 4, 4).byte(), "fog"), "found torch.uint8"),
+        (lambda: data.random_flip(torch.ones(4, 4), generator=generator()), r"images of shape \(4, 4\)"),
+        (lambda: data.load(3), "name=3 must be the name of a data set or a path"),
+    ],
+)
+def test_bad_changes_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

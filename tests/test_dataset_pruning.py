@@ -60,6 +60,8 @@ def test_scores_take_tensors_and_many_samples():
     single = wide.astype(np.float32)
     np.testing.assert_allclose(dp.dual_score(single), reference.dual(single.astype(float), 10), atol=1e-12)
     assert dp.dual_score(single).dtype == np.float64
+    short = torch.tensor(wide, dtype=torch.bfloat16)
+    np.testing.assert_allclose(dp.dual_score(short), reference.dual(short.double().numpy(), 10), atol=1e-12)
 
 
 def test_the_family_joins_the_two():
@@ -123,6 +125,15 @@ def test_rank_correlation_is_scipys():
         (lambda: dp.tdds_score(P[..., None], decay=0), "decay=0"),
         (lambda: dp.moderate_score(P, np.zeros(3)), r"targets has shape \(3,\)"),
         (lambda: dp.family_score(P, power=-1), "power=-1"),
+        (lambda: dp.dual_score(P, window=2.5), "window=2.5"),
+        (lambda: dp.dual_score(3 * P), r"probabilities must be in \[0, 1\], found 0.* … 2.9"),
+        (lambda: dp.dyn_unc_score(P - 1), r"probabilities must be in \[0, 1\], found -0.9"),
+        (lambda: dp.el2n_score(np.full((12, 2), np.nan)), r"errors are not finite for 2 samples"),
+        (lambda: dp.aum_score(np.full((12, 2), np.inf)), "margins are not finite"),
+        (lambda: dp.forgetting_score(P), "correct must hold truth values, found float64"),
+        (lambda: dp.entropy_score(-P), "final_probabilities must be in"),
+        (lambda: dp.tdds_score(np.full((12, 3, 2), np.nan)), "all_probabilities must be in"),
+        (lambda: dp.moderate_score(np.full((3, 2), np.nan), np.zeros(3)), "features are not finite for 3 samples"),
     ],
 )
 def test_bad_tables_are_named(call, message):
@@ -263,6 +274,14 @@ def test_what_is_kept_is_ready_for_a_subset():
         ({"ratio": 0.5, "method": "ccs", "hard_cutoff": 0.6}, "hard_cutoff=0.6"),
         ({"ratio": 0.5, "method": "ccs", "num_strata": 0}, "num_strata=0"),
         ({"ratio": 0.5, "method": "random", "num_strata": 3}, "method='random' takes no num_strata"),
+        ({"ratio": 0.5, "method": "ccs", "strata": 3}, "method='ccs' takes no strata"),
+        ({"ratio": 0.5, "method": "beta", "mean_probability": MEANS, "offset": 0}, "method='beta' takes no offset"),
+        ({"ratio": 0.5, "method": "beta", "mean_probability": MEANS, "complexity": np.inf}, "complexity=inf"),
+        ({"ratio": 0.5, "method": "ccs", "num_strata": 2.5}, "num_strata=2.5"),
+        ({"ratio": 0.5, "method": "ccs", "hard_cutoff": np.nan}, "hard_cutoff=nan"),
+        ({"ratio": 0.5, "targets": [0, 1]}, r"targets has shape \(2,\)"),
+        ({"ratio": "0.5"}, "ratio='0.5'"),
+        ({"ratio": np.nan}, "ratio=nan"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -278,6 +297,8 @@ def test_bad_scores_are_named():
         dp.beta_sample(-SCORES, MEANS, ratio=0.5, complexity=4)
     with pytest.raises(ValueError, match="num_neighbors=200"):
         dp.d2_select(SCORES, P[:3].T[:200], ratio=0.5, num_neighbors=200)
+    with pytest.raises(ValueError, match=r"shape \(200, d\) and finite entries"):
+        dp.d2_select(SCORES, np.full((200, 2), np.nan), ratio=0.5)
 
 
 # -- recording --------------------------------------------------------------------------------------------------------
@@ -297,20 +318,21 @@ def feed(dynamics, epoch, order=None, batch=7):
 def test_the_table_is_what_the_network_said():
     dynamics = dp.TrainingDynamics(20, 3, dtype=torch.float64, record=EVERYTHING)
     for epoch in range(3):
-        assert dynamics.probabilities().shape == (epoch, 20)
+        assert dynamics.probabilities.shape == (epoch, 20)
         feed(dynamics, epoch)
     p = LOGITS.softmax(dim=2).numpy()
     own = p[:, np.arange(20), TARGETS]
     others = np.where(np.eye(4, dtype=bool)[TARGETS], -1, p).max(axis=2)
-    np.testing.assert_allclose(dynamics.probabilities(), own, atol=1e-15)
+    np.testing.assert_allclose(dynamics.probabilities, own, atol=1e-15)
     np.testing.assert_allclose(dynamics.all_probabilities, p, atol=1e-15)
     np.testing.assert_allclose(dynamics.margins, own - others, atol=1e-15)
     np.testing.assert_array_equal(dynamics.correct, p.argmax(axis=2) == TARGETS.numpy())
     np.testing.assert_allclose(dynamics.errors, np.linalg.norm(p - np.eye(4)[TARGETS], axis=2), atol=1e-14)
     np.testing.assert_allclose(dynamics.mean_probability(), own.mean(axis=0), atol=1e-15)
     np.testing.assert_allclose(dynamics.dual_score(window=2), dp.dual_score(own, window=2), atol=1e-14)
-    with pytest.raises(ValueError, match="all num_epochs=3 epochs are recorded"):
-        dynamics.update(torch.arange(20), LOGITS[0], TARGETS)
+    for call in (lambda: dynamics.update(torch.arange(20), LOGITS[0], TARGETS), dynamics.end_epoch):
+        with pytest.raises(ValueError, match="all num_epochs=3 epochs are recorded"):
+            call()
 
 
 def test_samples_are_told_by_their_number_not_their_place():
@@ -321,7 +343,7 @@ def test_samples_are_told_by_their_number_not_their_place():
         order = torch.randperm(20, generator=torch.Generator().manual_seed(epoch))
         dynamics.update(order, torch.stack([number[order] / 10, 0 * number], dim=1), torch.zeros(20, dtype=torch.long))
         dynamics.end_epoch()
-    for row in dynamics.probabilities():
+    for row in dynamics.probabilities:
         np.testing.assert_allclose(row, 1 / (1 + np.exp(-np.arange(20) / 10)), atol=1e-14)
 
 
@@ -340,7 +362,7 @@ def test_streaming_keeps_a_window_only():
     tensors = [v for v in vars(stream).values() if isinstance(v, torch.Tensor)]
     assert sum(t.numel() for t in tensors) < 10 * 1000 + 6 * 1001
     with pytest.raises(ValueError, match="streaming=True keeps no table"):
-        stream.probabilities()
+        _ = stream.probabilities
     with pytest.raises(ValueError, match="0 epochs are recorded, a window needs 10"):
         stream.dual_score()
     with pytest.raises(ValueError, match="keeps windows of 10"):
@@ -387,6 +409,58 @@ def test_nan_logits_and_impossible_labels_are_named():
         assert dynamics.epoch == 0
 
 
+def test_a_forgotten_end_of_the_epoch_is_noticed():
+    dynamics = dp.TrainingDynamics(20, 3)
+    with pytest.raises(ValueError, match=r"samples since the last end_epoch\(\), of 20: was it not called\?"):
+        for _ in range(9):
+            dynamics.update(torch.arange(20), LOGITS[0], TARGETS)
+
+
+def test_the_number_of_classes_is_one_for_an_epoch():
+    dynamics = dp.TrainingDynamics(20, 3, record=EVERYTHING)
+    dynamics.update(torch.arange(10), torch.zeros(10, 4), torch.zeros(10).long())
+    with pytest.raises(ValueError, match="logits of 5 classes, in an epoch that began with 4"):
+        dynamics.update(torch.arange(10, 20), torch.zeros(10, 5), torch.zeros(10).long())
+    dynamics.update(torch.arange(10, 20), torch.zeros(10, 4), torch.zeros(10).long())
+    dynamics.end_epoch()
+    assert dynamics.all_probabilities.shape == (1, 20, 4)
+
+
+def test_batches_may_wait_or_not(monkeypatch):
+    """Many entries are taken in within the epoch, few at its end."""
+    tables = []
+    for many in (1, 100, 10**9):
+        monkeypatch.setattr(dp.dynamics, "_MANY", many)
+        tables.append(dp.TrainingDynamics(20, 1, dtype=torch.float64, record=EVERYTHING))
+        feed(tables[-1], 0)
+    for other in tables[1:]:
+        assert torch.equal(other.probabilities, tables[0].probabilities)
+        assert all(torch.equal(getattr(other, name), getattr(tables[0], name)) for name in EVERYTHING)
+
+
+def test_large_logits_and_halves():
+    """Single precision at the edge of its range, half precision, small integers as labels."""
+    logits = torch.tensor([[1e4, 1e4 - 1], [-1e30, 1e30], [3.0, 3.0]])
+    for dtype in (torch.float32, torch.bfloat16):
+        dynamics = dp.TrainingDynamics(3, 1)
+        dynamics.update(torch.arange(3), logits.to(dtype), torch.tensor([0, 1, 1], dtype=torch.uint8))
+        dynamics.end_epoch()
+        expected = logits.to(dtype).double().softmax(dim=1)[torch.arange(3), torch.tensor([0, 1, 1])]
+        torch.testing.assert_close(dynamics.probabilities[0], expected.float())
+
+
+def test_the_callers_tensors_may_be_used_again():
+    dynamics, indices = dp.TrainingDynamics(20, 1, dtype=torch.float64), torch.arange(20)
+    logits, targets = LOGITS[0].clone(), TARGETS.clone()
+    dynamics.update(indices, logits, targets)
+    indices.zero_()
+    targets.zero_()
+    logits.zero_()
+    dynamics.end_epoch()
+    own = LOGITS[0].softmax(dim=1)[torch.arange(20), TARGETS]
+    torch.testing.assert_close(dynamics.probabilities[0], own)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -408,6 +482,13 @@ def test_nan_logits_and_impossible_labels_are_named():
             lambda: dp.TrainingDynamics(3, 5).update(torch.zeros(3), torch.zeros(3, 4), torch.zeros(3).long()),
             "whole numbers",
         ),
+        (lambda: dp.TrainingDynamics(3, 5).update([0], torch.zeros(1, 4), torch.zeros(1).long()), "are list, Tensor"),
+        (
+            lambda: dp.TrainingDynamics(3, 5).update(torch.arange(3), torch.ones(3, 4).long(), torch.zeros(3).long()),
+            "logits of 4 classes, torch.int64",
+        ),
+        (lambda: dp.TrainingDynamics(3, 5, dtype=torch.int64), "dtype=torch.int64"),
+        (lambda: dp.TrainingDynamics(3, 5, device="gpu"), "device='gpu' is unknown"),
     ],
 )
 def test_bad_recordings_are_named(call, message):
@@ -435,6 +516,13 @@ def test_a_recording_survives_a_checkpoint(streaming, tmp_path):
         assert torch.equal(getattr(second, name), getattr(whole, name))
     with pytest.raises(ValueError, match="N=7"):
         dp.TrainingDynamics(7, 3).load_state_dict(first.state_dict())
+    with pytest.raises(ValueError, match="another streaming or window"):
+        dp.TrainingDynamics(20, 3, streaming=not streaming, window=3).load_state_dict(first.state_dict())
+    if not streaming:
+        bare = dp.TrainingDynamics(20, 3)
+        feed(bare, 0)
+        with pytest.raises(ValueError, match="recorded without all_probabilities, correct, errors, margins"):
+            make().load_state_dict(bare.state_dict())
 
 
 def test_the_callback_records_during_fit():
@@ -445,12 +533,10 @@ def test_the_callback_records_during_fit():
     other.load_state_dict(network.state_dict())
     arguments = {"optimizer": sgd, "num_epochs": 3, "device": "cpu", "progress": False}
     result = training.fit(network, digits, batch_size=100, callbacks=[recorder], **arguments)
-    assert recorder.dynamics.probabilities().shape == (2, 1442)
+    assert recorder.dynamics.probabilities.shape == (2, 1442)
     np.testing.assert_allclose(recorder.dynamics.correct.double().mean(dim=1), result.curves["accuracy"][:2])
     # the loss is what the probabilities say
-    np.testing.assert_allclose(
-        -recorder.dynamics.probabilities().log().mean(dim=1), result.curves["loss"][:2], rtol=1e-5
-    )
+    np.testing.assert_allclose(-recorder.dynamics.probabilities.log().mean(dim=1), result.curves["loss"][:2], rtol=1e-5)
     loader = DataLoader(TensorDataset(digits.inputs, digits.targets), batch_size=100)
     with pytest.raises(ValueError, match=r"must yield \(inputs, targets, indices\)"):
         training.fit(other, loader, callbacks=[dp.RecordDynamics()], **arguments)
@@ -471,9 +557,25 @@ def test_five_lines_for_a_loop_of_ones_own():
             torch.nn.functional.cross_entropy(logits, targets).backward()
             optimizer.step()
         dynamics.end_epoch()
-    p = dynamics.probabilities()
+    p = dynamics.probabilities
     kept = dp.prune(dp.dual_score(p), ratio=0.8, method="beta", mean_probability=p.mean(0), complexity=4)
     assert len(Subset(dataset, kept)) == round(0.2 * len(dataset))
+
+
+def test_the_five_lines_of_the_readme():
+    """Exactly these lines prune a user's data set, model and optimizer."""
+    text = (BOOK.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = [part.split("```")[0] for part in text.split("```python\n")[1:] if "RecordDynamics" in part]
+    lines = [line for line in example.splitlines() if line and not line.startswith(("from ", "smaller ="))]
+    assert len(lines) == 5
+    digits = data.load("digits")
+    dataset, model = TensorDataset(digits.inputs, digits.targets), networks.MLP(64, widths=(32,))
+    given = {"dataset": dataset, "model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)}
+    exec(example, given)
+    assert isinstance(given["smaller"], Subset) and len(given["smaller"]) == round(0.2 * len(dataset))
+    assert given["recorder"].dynamics.probabilities.shape == (30, len(dataset))
+    scores = dp.dual_score(given["p"])
+    assert scores[given["kept"]].mean() > 1.5 * scores.mean()  # not a random fifth
 
 
 # -- the two points ---------------------------------------------------------------------------------------------------

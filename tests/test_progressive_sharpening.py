@@ -1,14 +1,17 @@
 """The minimal model and the sharpness tool against literal code, dense matrices and autograd; claims against controls."""
 
+import io
 import json
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from tests.reference import progressive_sharpening as reference
@@ -294,6 +297,8 @@ def test_drift_is_the_first_order_of_descent():
         ("gradient_flow", {"loss_goal": 0.0}, "loss_goal=0.0"),
         ("gradient_flow", {"times": [1.0, 0.5]}, "times"),
         ("expected_increment", {"learning_rate": 0.1, "batch_size": 0}, "batch_size=0"),
+        ("sgd", {"learning_rate": 0.1, "num_steps": 5, "batch_size": True}, "batch_size=True"),
+        ("drift", {"time": -1.0}, "time=-1.0"),
     ],
 )
 def test_bad_arguments_are_named(method, arguments, message):
@@ -304,6 +309,10 @@ def test_bad_arguments_are_named(method, arguments, message):
         m.sharpness(np.ones(5), np.ones(1))
     with pytest.raises(ValueError, match="v has shape"):
         m.sharpness(np.ones(12), np.ones(2))
+    with pytest.raises(ValueError, match="not finite"):
+        m.flow_limit(np.full(12, np.nan), np.ones(1))
+    with pytest.raises(ValueError, match="start must be a pair"):
+        m.edge_limit(0.1, None)
 
 
 # -- the sharpness tool -----------------------------------------------------------------------------------------------
@@ -414,7 +423,10 @@ class OnceOnly(torch.autograd.Function):
     [
         (lambda x: lambda: (x**2).sum(), {"k": 5}, "k=5 must be an integer from 1 to 4"),
         (lambda x: lambda: (x**2).sum(), {"tol": 0.0}, "tol=0.0"),
+        (lambda x: lambda: (x**2).sum(), {"tol": "fine"}, "tol='fine'"),
         (lambda x: lambda: (x**2).sum(), {"start": torch.ones(3)}, "start has shape"),
+        (lambda x: lambda: (x**2).sum(), {"start": "last"}, "start is a str"),
+        (lambda x: 3, {}, "loss_fn=3"),
         (lambda x: lambda: x**2, {}, "loss_fn returned a tensor of shape"),
         (lambda x: lambda: (x.detach() ** 2).sum(), {}, "does not depend on params"),
         (lambda x: lambda: 3.0, {}, "a float"),
@@ -431,7 +443,11 @@ def test_bad_losses_are_refused(make, arguments, message):
 
 def test_bad_parameters_are_refused():
     x, frozen = torch.ones(4, requires_grad=True), torch.ones(2)
-    for params, message in (([x, frozen], r"params\[1\] does not require grad"), ([], "params is empty")):
+    for params, message in (
+        ([x, frozen], r"params\[1\] does not require grad"),
+        ([], "params is empty"),
+        ([x, x], "params holds a tensor twice"),
+    ):
         with pytest.raises(ValueError, match=message):
             ps.top_hessian_eigenvalues(lambda: (x**2).sum(), params)
     with pytest.raises(ValueError, match=r"params\[1\] is torch.float64"):
@@ -472,6 +488,10 @@ def test_monitor_records_and_leaves_no_trace():
     for every in (0, True, 1.5):
         with pytest.raises(ValueError, match="every"):
             ps.SharpnessMonitor(model, nn.functional.mse_loss, sample, every=every)
+    for wrong, message in (({"model": 3}, "model=3"), ({"optimizer": 0.1}, "optimizer=0.1"), ({"tol": 2}, "tol=2")):
+        with pytest.raises(ValueError, match=message):
+            arguments = {"model": model, "loss_fn": nn.functional.mse_loss, "data": sample, "every": 1} | wrong
+            ps.SharpnessMonitor(**arguments)
     with pytest.raises(ValueError, match="data"):
         ps.SharpnessMonitor(model, nn.functional.mse_loss, sample[0], every=1)
 
@@ -546,6 +566,87 @@ def test_images_in_the_files_order():
     np.testing.assert_array_equal(ps.two_classes(40)[0], rows[:40])
     with pytest.raises(ValueError, match="num_samples=20000"):
         ps.two_classes(20_000)
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar10-jpeg.npz"
+
+
+@pytest.fixture(scope="module")
+def colour_images():
+    """300 colour images of aeroplanes and frogs, as rows, and their labels."""
+    if not SHARED.exists():
+        pytest.skip(f"{SHARED} is not on this machine")
+    packed = np.load(SHARED)
+    stream, ends, labels = packed["train_jpeg"].tobytes(), packed["train_ends"], packed["train_labels"]
+    chosen = np.flatnonzero(np.isin(labels, (0, 6)))[:300]
+    starts = np.concatenate([[0], ends[:-1]])
+    decoded = [Image.open(io.BytesIO(stream[starts[i] : ends[i]])).convert("RGB") for i in chosen]
+    rows = np.stack([np.asarray(image, dtype=float).ravel() for image in decoded]) / 255
+    return (rows - 0.47) / 0.25, np.where(labels[chosen] == 0, 1.0, -1.0)
+
+
+def test_difficulty_and_prediction_on_colour_images(colour_images):
+    rows, y = colour_images
+    prefixes = ps.dataset_difficulty_prefixes(rows, y)
+    shortest = np.linalg.lstsq(rows, y)[0]
+    assert prefixes[-1] == pytest.approx(shortest @ shortest, rel=1e-9)
+    assert ps.dataset_difficulty(rows, y) == pytest.approx(prefixes[-1], rel=1e-9)
+    assert np.all(np.diff(prefixes) >= 0) and 0.02 < prefixes[99] < 2 and 0.2 < prefixes[299] < 20  # 0.22 and 1.7
+    for depth in (2, 4):
+        lower, upper = ps.sharpness_bounds(rows, y, depth=depth)
+        m = ps.MinimalModel(rows, y, depth=depth)
+        end = m.gradient_flow(*m.balanced_start(0.3), loss_goal=1e-6)
+        assert lower <= m.flow_limit(*m.balanced_start(0.3)).sharpness <= upper
+        assert end.sharpness[-1] == pytest.approx(lower, rel=5e-3)
+        assert ps.predicted_sharpness(rows, y, depth=depth) == pytest.approx(lower, rel=5e-3)
+
+
+def test_the_tool_on_colour_images_agrees_with_the_minimal_model(colour_images):
+    rows, y = colour_images
+    m = ps.MinimalModel(rows, y, depth=3)
+    rng = np.random.default_rng(0)
+    u, v = rng.standard_normal(rows.shape[1]) / 50, np.array([0.8, -1.1])
+    inputs, labels = torch.as_tensor(rows), torch.as_tensor(y)
+    params = [torch.as_tensor(u).requires_grad_(), torch.as_tensor(v).requires_grad_()]
+    found = ps.top_hessian_eigenvalues(
+        lambda: ((inputs @ params[0] * params[1].prod() - labels) ** 2).mean() / 2, params, tol=1e-5
+    )
+    assert found.values.item() == pytest.approx(float(m.sharpness(m.project(u), v)), rel=1e-9)
+
+
+def test_the_top_two_cross_along_a_training_run():
+    """One of two blocks is trained and sharpens, until its top eigenvalue passes that of the other; dense truth each step."""
+    rng = np.random.default_rng(0)
+    left, right = (torch.as_tensor(rng.standard_normal((20, 6))) for _ in range(2))
+    goal, right = left @ torch.as_tensor(2 * rng.standard_normal(6)), 1.8 * right
+    w = [torch.as_tensor(s * rng.standard_normal(6)).requires_grad_() for s in (0.3, 0.5)]
+    s = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.6, 1.0)]
+
+    def loss():
+        return sum(((x @ a * b - goal) ** 2).mean() / 2 for x, a, b in zip((left, right), w, s, strict=True))
+
+    params, last, tops, side = [*w, *s], None, [], []
+    for step in range(60):
+        found = ps.top_hessian_eigenvalues(loss, params, start=last, seed=step)
+        truth = dense_spectrum(loss, params)
+        tops.append(abs(found.values.item() / truth[0] - 1))
+        blocks = found.split(params)[0]
+        side.append(float(blocks[0].norm() ** 2 + blocks[2] ** 2) > 0.5)
+        last = found
+        slopes = torch.autograd.grad(loss(), params)
+        with torch.no_grad():
+            for p, g, rate in zip(params, slopes, (0.05, 0.0, 0.05, 0.0), strict=True):
+                p -= rate * g
+    assert max(tops) < 1e-5 and not side[0] and side[-1]  # the eigenvector moved to the other block
+
+
+def test_recorded_run(tmp_path):
+    path = tmp_path / "run.json"
+    assert ps.recorded_run(path) is None
+    environment = {"seeds": [0, 1], "date": "2026-01-01", "device": "one core", "seconds": 5.0}
+    path.write_text(json.dumps({"environment": environment, "measured": {"C10d": [1.0]}}))
+    found = ps.recorded_run(path)
+    assert found.num_seeds == len(ps.SMOKE.seeds) == 2 and found.measured["C10d"] == [1.0]
 
 
 def test_playground_starts_at_the_exact_values():

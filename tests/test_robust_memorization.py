@@ -1,5 +1,6 @@
 """The constructions against brute force, formulas and other verifiers; every claim against a wrong variant."""
 
+import json
 import math
 from dataclasses import replace
 from functools import cache
@@ -218,6 +219,9 @@ def test_more_dimensions_than_points():
         ({"rho": math.nan}, "rho=nan"),
         ({"y": np.ones(24, int)}, "one class only"),
         ({"y": Y + 0.5}, "integers"),
+        ({"y": Y * math.nan}, "integers below"),
+        ({"y": Y + 2.0**53}, "integers below"),
+        ({"seed": -1}, "seed=-1"),
         ({"y": Y[:5]}, r"y has shape \(5,\)"),
         ({"X": X[:, 0]}, "X has shape"),
         ({"X": np.where(np.eye(24, 6) == 1, np.nan, X)}, "point 0 has an entry that is not finite"),
@@ -288,6 +292,10 @@ def test_line_values_of_several_outputs_and_refusals():
     assert values.shape == (len(positions), 2)
     with pytest.raises(ValueError, match="start and end"):
         rm.verify_line(MLP, X[0], X[0][:3])
+    with pytest.raises(ValueError, match="must be finite"):
+        rm.verify_line(MLP, X[0], np.full(6, np.nan))
+    with pytest.raises(ValueError, match="memorizer_or_network is a int"):
+        rm.certify(3, X, Y, radius=0.1)
     with pytest.raises(ValueError, match="network"):
         rm.verify_line(
             torch.nn.Sequential(torch.nn.Linear(6, 1), torch.nn.Sigmoid(), torch.nn.Linear(1, 1)), X[0], X[1]
@@ -677,6 +685,8 @@ CONTROLS = {
     "C16": awkward_and_touching,
     "D1": intervals_at_eight_times,
     "D2": lambda: touching("digits"),
+    "D3": lambda: rm.certify(built("lift"), X, Y, radius=built("lift").radius).proved.mean(),
+    "D4": lambda: [built("lift").certificate.proved.mean()] * 3,
 }  # fmt: skip
 
 
@@ -684,6 +694,48 @@ def with_a_far_point():
     """One point far away stretches the range that the squares cover."""
     P, labels = rm.gaussian_data(60, 20)
     return np.vstack([P, np.full(20, 1e3)]), np.r_[labels, 3]
+
+
+# -- other opinions ---------------------------------------------------------------------------------------------------
+
+
+def test_adversarial_training_withstands_its_attack_and_is_not_proved():
+    radius = 0.5 * rm.separation(X, Y)
+    network = rm.train_adversarially(X, Y, radius=radius, num_parameters=1500, num_steps=150)
+    assert 1500 <= rm.parameter_count(network) < 1650
+    assert rm.share_withstanding(network, X, Y, radius=radius) > 0.9
+    inside, outside = (rm.share_withstanding(network, X, Y, radius=r * radius) for r in (1e-6, 20))
+    assert inside == 1 and outside < 0.5  # far beyond the foes, the attack must find errors
+    small, wide = (rm.share_enclosed(network, X, Y, radius=r) for r in (1e-9, radius))
+    assert wide < small == 1
+
+
+def test_classes_enclosed_by_intervals_are_those_by_the_reference():
+    network = rm.train_adversarially(X, Y, radius=0.1, num_parameters=400, num_steps=20)
+    codes, radius = np.unique(Y, return_inverse=True)[1], 0.05
+    layers, proved = pairs(network), []
+    for x, code in zip(X, codes, strict=True):
+        *hidden, (weight, bias) = layers
+        leads = (np.eye(len(bias))[code] - np.eye(len(bias)))[np.arange(len(bias)) != code]
+        proved.append(reference.intervals([*hidden, (leads @ weight, leads @ bias)], x, radius)[0].min() > 0)
+    assert rm.share_enclosed(network, X, Y, radius=radius) == np.mean(proved)
+    assert 0 < np.mean(proved) < 1
+
+
+def test_width_of_a_given_size():
+    for size in (50, 1000, 12_345):
+        width = rm.mlp_width(10, 3, size)
+        count = [11 * w + (w + 1) * w + (w + 1) * 3 for w in (width - 1, width)]
+        assert count[0] < size <= count[1]
+
+
+def test_recorded_opinions(tmp_path):
+    path = tmp_path / "verifiers.json"
+    assert rm.recorded_opinions(path) == {}
+    entry = {"balls": 4, "parameters": 9, "depth": 2, "verifiers": {"intervals": {"proved": 1, "seconds": 0.5}}}
+    path.write_text(json.dumps({"environment": {}, "networks": {"lift": entry}}))
+    found = rm.recorded_opinions(path)["lift"]
+    assert found.share("intervals") == 0.25 and found.num_parameters == 9
 
 
 def test_every_claim_has_a_control():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from descentlab import data, networks, training
+from descentlab import data, dataset_pruning, networks, training
 
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 
@@ -188,6 +188,32 @@ def test_compiles_where_asked(compile, expected, digits, monkeypatch):
     assert calls == [network] * expected and result.compiled is bool(expected)
 
 
+def test_nothing_waits_for_the_device_within_an_epoch(digits, monkeypatch):
+    """Every way of reading a value is shut between the first and the last batch of each epoch."""
+    inside, read = [False], []
+
+    class Watch(training.Callback):
+        def batch(self, run, indices, outputs, targets):
+            inside[0] = run.step % 15 != 14  # 15 batches an epoch
+
+    def watched(name, usual):
+        def method(self, *arguments, **keywords):
+            if inside[0]:
+                read.append(name)
+            return usual(self, *arguments, **keywords)
+
+        return method
+
+    for name in ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__float__", "__int__", "__index__"):
+        monkeypatch.setattr(torch.Tensor, name, watched(name, getattr(torch.Tensor, name)))
+    recorder = dataset_pruning.RecordDynamics(record=("correct", "margins", "errors", "all_probabilities"))
+    settings = {"augment": partial(data.augment, padding=1), "schedule": training.cosine(30)}
+    fit(model(), digits, callbacks=[Watch(), recorder], **settings)
+    assert not read and recorder.dynamics.epoch == 2
+    inside[0] = True
+    assert float(torch.ones(())) == 1 and read  # the watch sees what it should
+
+
 def test_evaluate_and_predict_keep_the_mode(digits):
     network = model()
     network.body.append(nn.Dropout(0.9))
@@ -213,6 +239,14 @@ def test_evaluate_and_predict_keep_the_mode(digits):
         ({"evaluate_every": -1}, "evaluate_every=-1"),
         ({"subset": [0, 1442]}, "subset must be a row of sample numbers in 0 … 1441"),
         ({"subset": []}, "subset"),
+        ({"subset": np.ones(1442, bool)}, r"sample numbers in 0 … 1441, found bool of shape \(1442,\)"),
+        ({"subset": [0.5, 1.5]}, "found float64"),
+        ({"optimizer": None}, "optimizer=None must be"),
+        ({"optimizer": SGD(model().parameters())}, "optimizer holds no parameter of model"),
+        ({"schedule": 3}, "schedule=3 must be"),
+        ({"callbacks": training.Callback()}, "must be a list of training.Callback"),
+        ({"callbacks": [print]}, "must be a list of training.Callback"),
+        ({"checkpoint": "/"}, "checkpoint='/' is a folder"),
         ({"device": "gpu"}, "device='gpu' is unknown"),
         ({"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets)}, "one a sample"),
     ],
@@ -385,7 +419,7 @@ def train(name, pipe, num_epochs=6):
                           callbacks=[recorder, Tell(pipe)], checkpoint=f"{folder}/{name}.pt", progress=False)
     found = recorder.dynamics
     if training.rank() == 0:
-        torch.save({"weights": model.state_dict(), "table": found.probabilities(), "margins": found.margins,
+        torch.save({"weights": model.state_dict(), "table": found.probabilities, "margins": found.margins,
                     "correct": found.correct, "loss": result.curves["loss"].tolist(), "ranks": training.world_size(),
                     "score": found.dual_score(window=2).tolist()}, f"{folder}/{name}-end.pt")
 
@@ -462,6 +496,46 @@ def test_two_processes_train_as_one(processes):
     assert (one["correct"] != two["correct"]).sum() <= 3
 
 
+SHARED_TRAINING = """
+import sys, torch
+from functools import partial
+from descentlab import data, networks, training
+from descentlab.dataset_pruning import RecordDynamics, replay
+
+def train():
+    with networks.seeded(0):
+        model = networks.MLP(64, widths=(16,))
+    recorder = RecordDynamics()
+    sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    training.fit(model, data.load("digits"), optimizer=sgd, num_epochs=2, batch_size=100, callbacks=[recorder],
+                 device="cpu", progress=False)
+    return recorder.dynamics.probabilities
+
+if __name__ == "__main__":
+    table = train()
+    again = replay(torch.full((2, 5), 0.25)).probabilities  # what each rank does alone
+    if training.rank() == 0:
+        torch.save({"table": table, "ranks": training.world_size(), "again": again}, sys.argv[1])
+    torch.distributed.destroy_process_group()
+"""
+
+
+def test_under_torchrun(tmp_path):
+    """The real command, with a script of one's own; the first rank writes, with every rank's samples in its table."""
+    script, end = tmp_path / "shared.py", tmp_path / "end.pt"
+    script.write_text(SHARED_TRAINING, encoding="utf-8")
+    torchrun = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([*torchrun, str(script), str(end)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = torch.load(end, weights_only=True)
+    alone = {"__name__": "alone"}
+    exec(SHARED_TRAINING, alone)
+    assert found["ranks"] == 2
+    torch.testing.assert_close(found["table"], alone["train"](), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["again"], torch.full((2, 5), 0.25))
+
+
 def add(a, b):
     return a + b
 
@@ -487,7 +561,10 @@ def test_a_sweep_on_a_local_dask_cluster():
 def test_sweeps_refuse_what_they_do_not_know(monkeypatch):
     with pytest.raises(ValueError, match="backend='spark'; allowed are 'loky', 'threading', 'dask', 'ray'"):
         training.sweep(add, [], backend="spark")
+    monkeypatch.setenv("DESCENTLAB_BACKEND", "dask")  # what the environment asks for is the default
     monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install distributed"):
+        training.sweep(add, [{"a": 1, "b": 2}], address="tcp://nowhere")
     with pytest.raises(ModuleNotFoundError, match="pip install distributed"):
         training.sweep(add, [{"a": 1, "b": 2}], backend="dask", address="tcp://nowhere")
 
@@ -564,5 +641,7 @@ def test_cosine_with_warmup_and_floor():
     factor = training.cosine(30, warmup_steps=10, final=0.1)
     assert [factor(s) for s in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0] and factor(30) == pytest.approx(0.1)
     assert training.count_steps(1442, batch_size=100, num_epochs=2) == 30
+    with pytest.raises(ValueError, match="batch_size=0 must be a positive"):
+        training.count_steps(1442, batch_size=0, num_epochs=2)
     with pytest.raises(ValueError, match="warmup_steps=30, num_steps=30"):
         training.cosine(30, warmup_steps=30)

@@ -41,6 +41,7 @@ examples:
   descentlab run per_sample_adam --seed 7           another seed, beside the stored notebook
   descentlab run per_sample_adam --only C3,C5       two claims alone (C3 includes C3a, C3b)
   descentlab run per_sample_adam --scale full --device cuda
+  torchrun --nproc-per-node=2 -m descentlab run dataset_pruning     each training shared by two processes
 """
 _LEDGER_EXAMPLES = """\
 examples:
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--device", type=_device, default="auto", help="auto, cpu or cuda")
     run.add_argument("--jobs", type=_at_least(1), default=2, metavar="N", help="chapters at a time (default: 2)")
     run.add_argument("--only", action="append", default=[], metavar="CLAIM", help="only these claims: C3, or C3,C5")
+    run.add_argument("--backend", type=_one_of("backend", chapters.BACKENDS), help="what spreads sweeps: dask or ray")
     run.add_argument("--record-time", action="store_true", help="write the times to book/runtimes.json")
 
     ledger = command("ledger", _ledger, "what was claimed and what was measured", epilog=_LEDGER_EXAMPLES)
@@ -189,10 +191,14 @@ def _run(options: argparse.Namespace) -> int:
             if not any(chapters.covers(k, key) or chapters.covers(key, k) for k in keys):
                 raise _UsageError(f"{chapter.name}: {_unknown('claim', key, keys)}")
 
+    if options.backend:
+        os.environ["DESCENTLAB_BACKEND"] = options.backend  # for `training.sweep` in the chapters
     start = time.perf_counter()
     settings = {"scale": options.scale, "seed": options.seed, "device": options.device}
     results = chapters.run(chosen, **settings, only=only, jobs=options.jobs)
     good = [result for result in results if not result.error]
+    if chapters.rank():  # the first process reports and records
+        return int(len(good) < len(results))
     rows = [row for result in good for row in result.rows]
     if only:
         print(_table(rows))

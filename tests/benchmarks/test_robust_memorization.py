@@ -1,12 +1,23 @@
 """Building, certifying and lines, beside plain intervals and linear bounds on the same networks, in one run."""
 
+import json
+import math
+import os
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.reference import robust_memorization as reference
 
+from descentlab import chapters
 from descentlab import robust_memorization as rm
+
+# Python of an environment that has auto_LiRPA, whose release needs torch < 1.13 and so an older Python: with it, the
+# last test records what all verifiers say in book/cpu
+LIRPA_PYTHON = os.environ.get("LIRPA_PYTHON")
+RECORD = Path(__file__).parents[2] / "book" / "cpu" / "robust_memorization_verifiers.json"
 
 
 @pytest.mark.benchmark(group="lift, N = 1000, d = 64, rho = 0.5")
@@ -63,3 +74,80 @@ def test_certificate_beside_generic_verifiers(benchmark, capsys, method, rho):
         lines.append(f"{name} {proved:.0%} in {1e3 * seconds:.0f} ms")
     with capsys.disabled():
         print(f"\n{method}: " + ", ".join(lines))
+
+
+def second_opinions():
+    """Three networks, one a regime, by name."""
+    return {
+        "floor and lookup": rm.memorize(
+            *rm.gaussian_data(48, 16), rho=1 / (5 * 48 * 4), method="small", projection=np.eye(16)
+        ),
+        "moderate, guarded": rm.memorize(
+            *rm.gaussian_data(32, 8), rho=0.3 / (5 * math.sqrt(8)), method="moderate", projection=np.eye(8)
+        ),
+        "lift": rm.memorize(*rm.gaussian_data(48, 16), rho=0.5, method="lift", projection=np.eye(16)),
+    }
+
+
+def released_verifier(network, folder):
+    """What auto_LiRPA proves: intervals and linear bounds, the latter also optimised where the network is shallow."""
+    layers = rm.from_torch(network.network)
+    arrays = {f"{name}{k}": getattr(layer, part) for k, layer in enumerate(layers)
+              for name, part in (("w", "weight"), ("b", "bias"))}  # fmt: skip
+    labels = network.points.labels[network.points.codes].astype(float)
+    np.savez(folder / "network.npz", layers=len(layers), X=network.points.X, y=labels, radius=network.radius, **arrays)
+    methods = ["IBP", "CROWN"] + ["CROWN-Optimized"] * (len(layers) < 20)
+    command = [LIRPA_PYTHON, "-c", RELEASED, str(folder / "network.npz"), *methods]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+RELEASED = """
+import json, sys, time
+import numpy as np, torch
+from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
+
+torch.set_num_threads(1)
+torch.set_default_dtype(torch.float64)
+stored = np.load(sys.argv[1])
+count, modules = int(stored["layers"]), []
+for k in range(count):
+    weight, bias = torch.from_numpy(stored[f"w{k}"]), torch.from_numpy(stored[f"b{k}"])
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    linear.weight.data, linear.bias.data = weight, bias
+    modules += [linear] + [torch.nn.ReLU()] * (k < count - 1)
+X, y = torch.from_numpy(stored["X"]), stored["y"]
+model, found = BoundedModule(torch.nn.Sequential(*modules), X[:1]), {}
+for method in sys.argv[2:]:
+    start, proved = time.process_time(), 0
+    for begin in range(0, len(X), 16):
+        x, labels = X[begin : begin + 16], y[begin : begin + 16]
+        ball = BoundedTensor(x, PerturbationLpNorm(norm=2, eps=float(stored["radius"])))
+        sides = [side.detach().numpy()[:, 0] for side in model.compute_bounds(x=(ball,), method=method)]
+        proved += int(np.all([np.abs(side - labels) < 1e-6 for side in sides], axis=0).sum())
+    found["auto_LiRPA, " + method] = {"proved": proved, "seconds": round(time.process_time() - start, 3)}
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(LIRPA_PYTHON is None, reason="LIRPA_PYTHON names no Python that has auto_LiRPA")
+def test_verifiers_are_recorded(tmp_path, capsys):
+    networks = {}
+    for name, network in second_opinions().items():
+        layers = [(layer.weight, layer.bias) for layer in rm.from_torch(network.network)]
+        X, y = network.points.X, network.points.labels[network.points.codes]
+        start = time.process_time()
+        proved = int(rm.certify(network, X, y, radius=network.radius).proved.sum())
+        said = {"the construction's proof": {"proved": proved, "seconds": round(time.process_time() - start, 4)}}
+        for tool, bounds in {"intervals": reference.intervals, "linear bounds": reference.linear_bounds}.items():
+            start = time.process_time()
+            enclosed = np.array([bounds(layers, x, network.radius) for x in X])[:, :, 0]
+            proved = int(np.all(np.abs(enclosed - y[:, None]) < 1e-6, axis=1).sum())
+            said[tool] = {"proved": proved, "seconds": round(time.process_time() - start, 4)}
+        said |= released_verifier(network, tmp_path)
+        entry = {"balls": len(X), "parameters": network.num_parameters, "depth": network.depth, "verifiers": said}
+        networks[name] = entry
+        with capsys.disabled():
+            print(f"\n{name}: {said}")
+    environment = chapters.machine() | {"auto_LiRPA": "0.3 (torch 1.12.1)"}
+    chapters.write_json(RECORD, {"environment": environment, "networks": networks})

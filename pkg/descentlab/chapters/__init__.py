@@ -14,6 +14,7 @@ written under ``_build``:
 ``_build/run/``        another seed, a chosen device, a few claims only
 ``_build/fallback/``   the default run where a data set is missing; the site then shows this copy
 ``_build/failed/``     the partial notebook of a chapter that failed
+``_build/rank-1/`` …   what the other processes wrote that trained along under ``torchrun``
 =====================  =================================================================
 
 Papermill and torch are imported where they are used, so that reading the list of chapters is instant.
@@ -28,14 +29,15 @@ from descentlab.chapters.discovery import (
     missing_data,
     runtimes,
 )
-from descentlab.chapters.execution import DEVICES, ENVIRONMENT, SCALES, Run, folder_of, run
-from descentlab.chapters.files import replace_text, write_json
+from descentlab.chapters.execution import BACKENDS, DEVICES, ENVIRONMENT, SCALES, Run, folder_of, run
+from descentlab.chapters.files import rank, replace_text, write_json
 from descentlab.chapters.notebooks import execute, source
 from descentlab.chapters.papers import PAPERS, Paper
 from descentlab.chapters.records import machine, record_full, record_times
 from descentlab.chapters.site import build, compare, front_page, site_source
 
 __all__ = [
+    "BACKENDS",
     "DEVICES",
     "ENVIRONMENT",
     "PAPERS",
@@ -54,6 +56,7 @@ __all__ = [
     "front_page",
     "machine",
     "missing_data",
+    "rank",
     "record_full",
     "record_times",
     "replace_text",

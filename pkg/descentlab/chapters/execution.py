@@ -16,10 +16,12 @@ from tqdm import tqdm
 
 from descentlab import claims
 from descentlab.chapters.discovery import Chapter, covers, missing_data
+from descentlab.chapters.files import rank
 from descentlab.chapters.notebooks import execute, partial, source
 
 SCALES = ("smoke", "book", "full")
 DEVICES = ("auto", "cpu", "cuda")
+BACKENDS = ("loky", "threading", "dask", "ray")  # of `training.sweep`
 
 # Chapters run side by side: a thread pool in each would make both many times slower. Hashes are fixed so that the
 # order of a set, and with it a stored output, is the same in each run.
@@ -102,6 +104,8 @@ class _Work:
 def folder_of(chapter: Chapter, scale: str, seed: int, device: str, only: Sequence[str]) -> Path:
     """Where the result belongs; the table at the top of `descentlab.chapters`."""
     build = chapter.root / "_build"
+    if rank():  # trains along; what it writes is not looked at
+        return build / f"rank-{rank()}"
     if only or seed != 0 or (device != "auto" and scale == "book"):
         return build / "run"
     if scale != "book":
@@ -137,7 +141,8 @@ def _run_wave(works: Sequence[_Work], jobs: int) -> list[Run]:
                 show()
                 if work.target in bars:
                     bars.pop(work.target).close()
-                tqdm.write(_line(result))
+                if result.error or not rank():
+                    tqdm.write(_line(result))
                 ended.append(result)
             show()
     return ended

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 
+def rank() -> int:
+    """Number of this process among those that ``torchrun`` started; the first alone writes what is kept."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees either the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

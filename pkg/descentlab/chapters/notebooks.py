@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from descentlab.chapters.discovery import Chapter, covers
-from descentlab.chapters.files import replace_text
+from descentlab.chapters.files import rank, replace_text
 
 _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 _KEPT = ("tags", "mystnb")
@@ -112,4 +112,5 @@ def _register_engine(report: Callable[[int, int], None]) -> None:
 
 def partial(chapter: Chapter) -> Path:
     """Where the notebook of a chapter grows while it is executed; of one that failed it stays."""
-    return chapter.root / "_build" / "failed" / chapter.notebook.name
+    build = chapter.root / "_build"
+    return (build / f"rank-{rank()}" if rank() else build) / "failed" / chapter.notebook.name

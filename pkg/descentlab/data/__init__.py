@@ -46,12 +46,12 @@ from descentlab.data.places import choose_device  # noqa: E402
 from descentlab.data.samples import binary_rows  # noqa: E402
 from descentlab.data.sources import SOURCES, find_folder, source_of  # noqa: E402
 from descentlab.data.structures import Arrays, Dataset, Source, class_number  # noqa: E402
-from descentlab.data.text import TEXTS, Text, fetched, load_text, text_available  # noqa: E402
+from descentlab.data.text import TEXTS, Text, TextSource, fetched, load_text, text_available  # noqa: E402
 
 if TYPE_CHECKING:
     import torch
 
-    from descentlab.data.images import ImageFolders
+    from descentlab.data.images import ImageFolders, Indexed
     from descentlab.data.transforms import (
         CORRUPTIONS,
         augment,
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     )
 
 _NEED_TORCH = {
-    "ImageFolders": "images",
+    **dict.fromkeys(("ImageFolders", "Indexed"), "images"),
     **dict.fromkeys(
         (
             *("CORRUPTIONS", "augment", "corrupt", "corrupt_share", "random_crop", "random_flip", "random_shift"),
@@ -83,8 +83,10 @@ __all__ = [
     "Arrays",
     "Dataset",
     "ImageFolders",
+    "Indexed",
     "Source",
     "Text",
+    "TextSource",
     "augment",
     "available",
     "binary_rows",
@@ -152,6 +154,8 @@ def load(
     """
     import torch
 
+    if not isinstance(name, (str, os.PathLike)):
+        raise ValueError(f"name={name!r} must be the name of a data set or a path")
     target = choose_device(device)
     own = None if root is None else Path(root)
     folder = None if str(name) in SOURCES or Path(name).suffix == ".npz" else find_folder(name, own)

@@ -144,6 +144,7 @@ def read_cifar_archive(path: str | os.PathLike[str], *, label_bytes: int, md5: s
 def read_svhn(train: str | os.PathLike[str], test: str | os.PathLike[str], *, md5: Sequence[str] = ()) -> Arrays:
     """Street View House Numbers, from ``train_32x32.mat`` and ``test_32x32.mat``; the label 10 is the digit 0."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     arrays = []
     for path, digest in zip((Path(train), Path(test)), md5 or (None, None), strict=True):
@@ -152,7 +153,7 @@ def read_svhn(train: str | os.PathLike[str], test: str | os.PathLike[str], *, md
         try:
             stored = loadmat(path)
             images, labels = stored["X"].transpose(3, 0, 1, 2), stored["y"].ravel() % 10
-        except (KeyError, NotImplementedError, OSError, TypeError, ValueError, zlib.error) as error:
+        except (KeyError, MatReadError, NotImplementedError, OSError, TypeError, ValueError, zlib.error) as error:
             raise ValueError(f"{path}: not a file of SVHN's cropped digits: {error!r}") from error
         arrays += [images, labels]
     return Arrays(*arrays)

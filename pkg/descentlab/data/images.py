@@ -1,10 +1,11 @@
-"""Images that stay on disk, decoded when they are asked for."""
+"""Samples fetched one at a time: images that stay on disk, and any data set with each sample's number added."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,3 +54,34 @@ class ImageFolders(torch.utils.data.Dataset):
             return self.transform(path), label, index
         pixels = np.array(read_image(path, size=self.size), copy=True)
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, label, index
+
+
+class Indexed(torch.utils.data.Dataset):
+    """A data set of (input, target) pairs that also gives each sample's number: what recording a training needs.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        Map-style; its items begin with the input and the target.
+
+    Each item is (input, target, index).
+
+    Raises
+    ------
+    ValueError
+        `dataset` has no length, or an item is not such a pair.
+    """
+
+    def __init__(self, dataset: torch.utils.data.Dataset):
+        if not hasattr(dataset, "__len__"):
+            raise ValueError(f"dataset={type(dataset).__name__} has no length; a map-style data set is needed")
+        self.dataset: Any = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any, int]:
+        item = self.dataset[index]
+        if not isinstance(item, (tuple, list)) or len(item) < 2:
+            raise ValueError(f"item {index} of dataset is a {type(item).__name__}; (input, target) needed")
+        return item[0], item[1], index

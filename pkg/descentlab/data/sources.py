@@ -369,7 +369,7 @@ def source_of(name: str | os.PathLike[str]) -> Source:
     ValueError
         There is none; the message lists those there are.
     """
-    path = Path(name)
+    path = Path(str(name))
     if path.suffix == ".npz":
         return Source(
             title=path.name,

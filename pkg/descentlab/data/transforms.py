@@ -57,8 +57,10 @@ def random_crop(
         )
     n, _, height, width = images.shape
     tall, wide = (height, width) if size is None else (size, size)
-    if tall > height + 2 * padding or wide > width + 2 * padding:
-        raise ValueError(f"size={size!r} exceeds the padded image, {height + 2 * padding} × {width + 2 * padding}")
+    if min(tall, wide) < 1 or tall > height + 2 * padding or wide > width + 2 * padding:
+        raise ValueError(
+            f"size={size!r} must be positive, and not exceed the padded image, {height + 2 * padding} × {width + 2 * padding}"
+        )
 
     def draw(top: int) -> Tensor:
         return torch.randint(top, (n, 1), generator=generator, device=generator.device).to(
@@ -82,6 +84,8 @@ def random_shift(images: Tensor, *, max_shift: int, fill: float = 0.0, generator
 
 def random_flip(images: Tensor, *, generator: torch.Generator) -> Tensor:
     """Mirror each image left to right with probability one half."""
+    if images.ndim != 4:
+        raise ValueError(f"images of shape {tuple(images.shape)}; (n, channels, height, width) needed")
     mirrored = torch.randint(2, (len(images),), generator=generator, device=generator.device).bool()
     return torch.where(mirrored.to(images.device, non_blocking=True)[:, None, None, None], images.flip(3), images)
 
@@ -112,6 +116,9 @@ def symmetric_label_noise(targets: Tensor, *, rate: float, num_classes: int, see
     _check_share("rate", rate)
     if num_classes < 2:
         raise ValueError(f"num_classes={num_classes!r} must be at least 2")
+    if len(targets) and not (targets.min() >= 0 and targets.max() < num_classes):
+        found = f"{int(targets.min())} … {int(targets.max())}"
+        raise ValueError(f"targets must be classes 0 … {num_classes - 1}, found {found}")
     rng = np.random.default_rng(seed)
     labels = targets.cpu().numpy().copy()
     chosen = rng.permutation(len(labels))[: round(rate * len(labels))]
@@ -145,6 +152,9 @@ def corrupt(images: Tensor, kind: str, *, severity: int = 3, seed: int = 0) -> T
         raise ValueError(f"images of shape {tuple(images.shape)}; (n, channels, height, width) needed")
     if len(images) == 0:
         return images.clone()
+    if not (images.is_floating_point() and images.min() >= 0 and images.max() <= 1):
+        found = f"{images.dtype} from {float(images.min()):g} to {float(images.max()):g}"
+        raise ValueError(f"images must hold floating-point pixels in [0, 1], found {found}")
     generator, level = torch.Generator().manual_seed(seed), severity - 1
     here = images.cpu()
     damaged = {
@@ -194,7 +204,7 @@ def _occlude(images: Tensor, share: float, generator: torch.Generator) -> Tensor
 def _coarsen(images: Tensor, left: float) -> Tensor:
     size = [max(1, round(left * side)) for side in images.shape[2:]]
     small = interpolate(images, size=size, mode="bilinear", antialias=True)
-    return interpolate(small, size=images.shape[2:], mode="nearest")
+    return interpolate(small, size=images.shape[2:], mode="nearest-exact")
 
 
 def _fog(images: Tensor, weight: float, generator: torch.Generator) -> Tensor:

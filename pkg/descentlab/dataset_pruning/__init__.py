@@ -27,7 +27,7 @@ A data set of your own: record while you train, score, keep::
 
     dynamics = TrainingDynamics(len(dataset), num_epochs, device="cuda")
     # in the loop: dynamics.update(indices, logits, targets); after each epoch: dynamics.end_epoch()
-    p = dynamics.probabilities()
+    p = dynamics.probabilities
     kept = prune(dual_score(p), ratio=0.8, method="beta", mean_probability=p.mean(0), complexity=4)
     smaller = torch.utils.data.Subset(dataset, kept)
 
@@ -35,7 +35,7 @@ A data set of your own: record while you train, score, keep::
 experiments and `results` the declared claims.
 """
 
-from descentlab.dataset_pruning.dynamics import RecordDynamics, TrainingDynamics, replay
+from descentlab.dataset_pruning.dynamics import RecordDynamics, TrainingDynamics
 from descentlab.dataset_pruning.experiments import (
     BOOK,
     CCS_CUTOFF,
@@ -98,6 +98,8 @@ from descentlab.dataset_pruning.study import (
     measure,
     paper_table,
     read_tables,
+    replay,
+    run_studies,
     run_study,
     softmax_gap,
     tables,
@@ -173,6 +175,7 @@ __all__ = [
     "read_tables",
     "record",
     "replay",
+    "run_studies",
     "run_study",
     "select",
     "share_pruned",

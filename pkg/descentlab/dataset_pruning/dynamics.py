@@ -13,6 +13,7 @@ from descentlab import training
 from descentlab.dataset_pruning.scores import dual_score, dyn_unc_score
 
 RECORDS = ("correct", "margins", "errors", "all_probabilities")
+_MANY = 2**22  # entries of logits that may wait to be taken in
 
 
 class TrainingDynamics:
@@ -40,6 +41,9 @@ class TrainingDynamics:
         `dyn_unc_score` and `mean_probability` are the same, the table itself is not there.
     window : int
         J, of the scores in streaming mode.
+    across_ranks : bool
+        Under ``torchrun``: each rank sees a part of the samples, and `end_epoch` puts the parts together. False where
+        each rank sees them all.
 
     Raises
     ------
@@ -57,50 +61,42 @@ class TrainingDynamics:
         record: Collection[str] = (),
         streaming: bool = False,
         window: int = 10,
+        across_ranks: bool = True,
     ):
         for name, value in (("num_samples", num_samples), ("num_epochs", num_epochs)):
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name}={value!r} must be a positive whole number")
         if unknown := sorted(set(record) - set(RECORDS)):
             raise ValueError(f"record has {unknown}; allowed are {', '.join(RECORDS)}")
         if streaming and record:
             raise ValueError(f"record={tuple(record)!r} needs O(TN) numbers; with streaming=True it must be empty")
-        if streaming and not 2 <= window <= num_epochs:
+        if streaming and not (isinstance(window, int) and 2 <= window <= num_epochs):
             raise ValueError(f"window={window!r} must be from 2 to num_epochs={num_epochs}")
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype={dtype!r} must be a type of floating-point numbers")
         self.num_samples, self.num_epochs, self.window, self.streaming = num_samples, num_epochs, window, streaming
-        self.device, self.dtype = torch.device(device), dtype
+        self.across_ranks = across_ranks
+        self.device, self.dtype = training.choose_device(device), dtype
+        self._computed = torch.promote_types(dtype, torch.float32)  # softmax is taken in single precision at least
         self.record = tuple(name for name in RECORDS if name in record)
         self.epoch = 0
         depth = window if streaming else num_epochs
         self._table = torch.zeros(depth, num_samples, dtype=dtype, device=self.device)
         self._kept: dict[str, Tensor] = {}
-        self._extra: dict[str, Tensor] = {}
-        kinds = {"correct": torch.bool, "margins": dtype, "errors": dtype}
         for name in self.record:
-            if name != "all_probabilities":  # its last axis is known at the first batch
-                self._kept[name] = torch.zeros(num_epochs, num_samples, dtype=kinds[name], device=self.device)
+            if name != "all_probabilities":  # its last axis is known after the first epoch
+                kind = torch.bool if name == "correct" else dtype
+                self._kept[name] = torch.zeros(num_epochs, num_samples, dtype=kind, device=self.device)
         exact = torch.float32 if self.device.type == "mps" else torch.float64
         self._sums = torch.zeros(3 if streaming else 0, num_samples, dtype=exact, device=self.device)
         self._begin()
 
     def _begin(self) -> None:
-        """Empty buffers for an epoch; one place more than there are samples takes what does not belong."""
-        places = self.num_samples + 1
-        self._row = torch.zeros(places, dtype=self.dtype, device=self.device)
-        self._extra = {}
-        for name, table in self._kept.items():
-            if table.ndim == 2:
-                kind = torch.uint8 if table.dtype == torch.bool else table.dtype  # ranks can add bytes, not booleans
-                self._extra[name] = torch.zeros(places, dtype=kind, device=self.device)
-        if "all_probabilities" in self._kept:
-            shape = (places, self._kept["all_probabilities"].shape[2])
-            self._extra["all_probabilities"] = torch.zeros(shape, dtype=self.dtype, device=self.device)
-        self._count = torch.zeros(places, dtype=torch.int32, device=self.device)
-        # smallest and largest index seen, as (−smallest, largest)
-        self._range = torch.full((2,), -1, dtype=torch.int64, device=self.device)
-        self._range[0] = -self.num_samples
+        """No batch of the epoch yet."""
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []  # batches as they came: (indices, logits, targets)
+        self._parts: dict[str, list[Tensor]] = {name: [] for name in ("indices", "own", *self.record)}
+        self._taken, self._num_waiting, self._num_classes = 0, 0, 0
 
-    @torch.no_grad()
     def update(self, indices: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Take in a batch.
 
@@ -112,47 +108,78 @@ class TrainingDynamics:
             Outputs of the network in training mode, before the step; the graph is not kept.
         targets : Tensor of int64, shape (batch,)
         """
-        if self.epoch >= self.num_epochs:
-            raise ValueError(f"all num_epochs={self.num_epochs} epochs are recorded")
+        self._check_unfinished()
+        if not all(isinstance(tensor, Tensor) for tensor in (indices, logits, targets)):
+            kinds = ", ".join(type(value).__name__ for value in (indices, logits, targets))
+            raise ValueError(f"indices, logits, targets are {kinds}; tensors needed")
         if logits.ndim != 2 or indices.shape != logits.shape[:1] or targets.shape != logits.shape[:1]:
             shapes = ", ".join(str(tuple(t.shape)) for t in (indices, logits, targets))
             raise ValueError(f"indices, logits, targets of shapes {shapes}; (batch,), (batch, C), (batch,) needed")
-        if indices.is_floating_point() or targets.is_floating_point():
+        if any(t.is_floating_point() or t.dtype == torch.bool for t in (indices, targets)):
             raise ValueError("indices and targets must be whole numbers")
-        indices, targets = indices.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
-        num_classes = logits.shape[1]
-        # an index or label out of range would end a GPU program; it is taken aside here, and named by end_epoch
-        place = torch.where((indices >= 0) & (indices < self.num_samples), indices, self.num_samples)
-        self._range = torch.maximum(
-            self._range, torch.stack([-indices.min(), indices.max()]) if len(indices) else self._range
-        )
-        legal = (targets >= 0) & (targets < num_classes)
-        column = torch.where(legal, targets, 0)[:, None]
-        probabilities = torch.softmax(logits.detach().to(torch.promote_types(self.dtype, torch.float32)), dim=1)
-        own = torch.where(legal, probabilities.gather(1, column)[:, 0], torch.nan)
-        self._row[place] = own.to(self.dtype)
-        self._count.index_add_(0, place, torch.ones_like(place, dtype=torch.int32))
-        if self.record:
-            self._update_extra(place, probabilities, own, column)
+        if not logits.is_floating_point() or logits.shape[1] == 0:
+            raise ValueError(f"logits of {logits.shape[1]} classes, {logits.dtype}: floating-point numbers needed")
+        if self._num_classes not in (0, logits.shape[1]):
+            raise ValueError(f"logits of {logits.shape[1]} classes, in an epoch that began with {self._num_classes}")
+        if self._taken + len(indices) > 4 * self.num_samples + 4 * len(indices):
+            raise ValueError(
+                f"{self._taken + len(indices)} samples since the last end_epoch(), of {self.num_samples}: "
+                "was it not called?"
+            )
+        self._taken, self._num_classes = self._taken + len(indices), logits.shape[1]
+        # copies, since the caller may use its tensors again
+        batch = (indices, logits.detach(), targets)
+        copies = [tensor.to(self.device, non_blocking=True, copy=True) for tensor in batch]
+        self._waiting.append((copies[0], copies[1], copies[2]))
+        self._num_waiting += logits.numel()
+        if self._num_waiting >= _MANY:
+            self._take_in()
 
-    def _update_extra(self, place: Tensor, probabilities: Tensor, own: Tensor, column: Tensor) -> None:
-        others = probabilities.scatter(1, column, -1.0).amax(dim=1)
-        if "all_probabilities" in self.record and "all_probabilities" not in self._kept:
-            shape = (self.num_samples, probabilities.shape[1])
-            self._kept["all_probabilities"] = torch.zeros(
-                (self.num_epochs, *shape), dtype=self.dtype, device=self.device
-            )
-            self._extra["all_probabilities"] = torch.zeros(
-                (shape[0] + 1, shape[1]), dtype=self.dtype, device=self.device
-            )
-        new = {
-            "correct": own > others,
-            "margins": own - others,
-            "errors": (probabilities - torch.zeros_like(probabilities).scatter(1, column, 1.0)).norm(dim=1),
-            "all_probabilities": probabilities,
-        }
-        for name in self.record:
-            self._extra[name][place] = new[name].to(self._extra[name].dtype)
+    def _take_in(self) -> None:
+        """What is kept of the batches that wait, all at once: a few long steps cost less than many short ones."""
+        if not self._waiting:
+            return
+        indices, logits, targets = (torch.cat(tensors) for tensors in zip(*self._waiting, strict=True))
+        self._waiting, self._num_waiting = [], 0
+        # a label out of range would end a GPU program; end_epoch names it
+        column = targets.long().clamp(0, self._num_classes - 1)[:, None]
+        logits = logits.to(self._computed)
+        # softmax, written out: on a CPU torch's own is slow for rows as short as these
+        probabilities = (logits - logits.amax(dim=1, keepdim=True)).exp_()
+        probabilities /= probabilities.sum(dim=1, keepdim=True)
+        own = probabilities.gather(1, column)[:, 0]
+        new = {"indices": indices.long(), "own": torch.where(column[:, 0] == targets, own, torch.nan)}
+        if self.record:
+            others = probabilities.scatter(1, column, -1.0).amax(dim=1)
+            wrong = probabilities - torch.zeros_like(probabilities).scatter(1, column, 1.0)
+            new |= {"correct": own > others, "margins": own - others, "errors": wrong.norm(dim=1)}
+            new["all_probabilities"] = probabilities
+        for name, parts in self._parts.items():
+            parts.append(new[name])
+
+    def _collect(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The epoch's values at the places of their samples, how often each was seen, and the range of the indices.
+
+        One place more than there are samples takes what does not belong.
+        """
+        self._take_in()
+        empty = torch.zeros(0, dtype=torch.int64, device=self.device)
+        flat = {name: torch.cat(parts) if parts else empty for name, parts in self._parts.items()}
+        indices = flat.pop("indices")
+        place = torch.where((indices >= 0) & (indices < self.num_samples), indices, self.num_samples)
+        places = self.num_samples + 1
+        count = torch.zeros(places, dtype=torch.int32, device=self.device)
+        count.index_add_(0, place, torch.ones_like(place, dtype=torch.int32))
+        extent = torch.tensor([-self.num_samples, -1], device=self.device)  # minus the smallest index, and the largest
+        if len(indices):
+            extent = torch.maximum(extent, torch.stack([-indices.min(), indices.max()]))
+        rows = {}
+        for name, values in flat.items():
+            kind = torch.uint8 if name == "correct" else self.dtype  # ranks can add bytes, not booleans
+            rows[name] = torch.zeros((places, *values.shape[1:]), dtype=kind, device=self.device)
+            if len(values):
+                rows[name][place] = values.to(kind)
+        return rows, count, extent
 
     def end_epoch(self) -> None:
         """Check the epoch and add it to the table; the one place that waits for the device.
@@ -165,13 +192,16 @@ class TrainingDynamics:
             A sample was seen twice or not at all, an index or label was out of range, or logits were NaN; samples are
             named. The epoch is not added, and may be repeated.
         """
-        training.sum_over_ranks(self._row, self._count, *self._extra.values())
-        training.largest_over_ranks(self._range)
-        row, count = self._row[:-1], self._count[:-1]
+        self._check_unfinished()
+        rows, counts, extent = self._collect()
+        if self.across_ranks:
+            training.sum_over_ranks(counts, *rows.values())
+            training.largest_over_ranks(extent)
+        row, count = rows.pop("own")[:-1], counts[:-1]
+        self._begin()
         wrong = (count != 1) | ~torch.isfinite(row)
-        if bool(wrong.any() | (self._count[-1] != 0)):
-            message = self._complaint(row.cpu(), count.cpu())
-            self._begin()
+        if bool(wrong.any() | (counts[-1] != 0)):
+            message = self._complaint(row.cpu(), count.cpu(), extent.tolist())
             raise ValueError(f"epoch {self.epoch}: {message}; the epoch is not added to the table")
         if self.streaming:
             self._table[self.epoch % self.window] = row
@@ -183,13 +213,19 @@ class TrainingDynamics:
                 self._sums[2] += deviation
         else:
             self._table[self.epoch] = row
-            for name, values in self._extra.items():
+            for name, values in rows.items():
+                if name not in self._kept:
+                    shape = (self.num_epochs, *values[:-1].shape)
+                    self._kept[name] = torch.zeros(shape, dtype=self.dtype, device=self.device)
                 self._kept[name][self.epoch] = values[:-1]
         self.epoch += 1
-        self._begin()
 
-    def _complaint(self, row: Tensor, count: Tensor) -> str:
-        low, high = -int(self._range[0]), int(self._range[1])
+    def _check_unfinished(self) -> None:
+        if self.epoch >= self.num_epochs:
+            raise ValueError(f"all num_epochs={self.num_epochs} epochs are recorded")
+
+    def _complaint(self, row: Tensor, count: Tensor, extent: list[int]) -> str:
+        low, high = -extent[0], extent[1]
         found = []
         if low < 0 or high >= self.num_samples:
             found.append(f"indices from {low} to {high}, allowed are 0 … {self.num_samples - 1}")
@@ -204,6 +240,7 @@ class TrainingDynamics:
                 found.append(f"sample{'s' * (len(names) > 1)} {listed} {text}")
         return "; ".join(found)
 
+    @property
     def probabilities(self) -> Tensor:
         """Probabilities of the labels, shape (epochs so far, N); not in streaming mode."""
         if self.streaming:
@@ -234,7 +271,7 @@ class TrainingDynamics:
         if name not in self.record:
             raise ValueError(f"{name} was not recorded; ask for it with record=({name!r},)")
         if name not in self._kept:
-            raise ValueError(f"{name}: no batch was taken in yet")
+            raise ValueError(f"{name}: no epoch is recorded yet")
         return self._kept[name][: self.epoch]
 
     def dual_score(self, *, window: int | None = None) -> np.ndarray:
@@ -247,7 +284,7 @@ class TrainingDynamics:
 
     def _score(self, which: int, window: int | None, score: Any) -> np.ndarray:
         if not self.streaming:
-            return np.asarray(score(self.probabilities(), window=self.window if window is None else window))
+            return np.asarray(score(self.probabilities, window=self.window if window is None else window))
         if window not in (None, self.window):
             raise ValueError(f"window={window!r}: this streaming recorder keeps windows of {self.window}")
         windows = self.epoch - self.window + 1
@@ -279,37 +316,21 @@ class TrainingDynamics:
             raise ValueError(
                 f"state: a table of shape {shape} at epoch {state['epoch']} for N={self.num_samples}, T={self.num_epochs}"
             )
+        depth = self.window if self.streaming else state["table"].shape[0]
+        if bool(len(state["sums"])) != self.streaming or state["table"].shape[0] != depth:
+            raise ValueError("state: recorded with another streaming or window than this recorder's")
+        if state["epoch"] and (missing := sorted(set(self.record) - set(state["kept"]))):
+            raise ValueError(f"state: recorded without {', '.join(missing)}")
         self.epoch = state["epoch"]
         rows = self.window if self.streaming else self.epoch
         self._table[:rows] = state["table"][:rows].to(self.device)
         self._sums = state["sums"].to(self.device)
-        for name, values in state["kept"].items():
+        for name in set(self.record) & set(state["kept"]):
+            values = state["kept"][name]
             whole = torch.zeros((self.num_epochs, *values.shape[1:]), dtype=values.dtype, device=self.device)
             whole[: self.epoch] = values[: self.epoch].to(self.device)
             self._kept[name] = whole
         self._begin()
-
-
-def replay(probabilities: Any, *, seed: int = 0, **settings: Any) -> TrainingDynamics:
-    """Pass a table through `TrainingDynamics`, each epoch in an order of its own, as the logits of two classes.
-
-    Parameters
-    ----------
-    probabilities : array, shape (T, N), entries in (0, 1)
-    seed : int
-        Of the orders.
-    **settings
-        For `TrainingDynamics`.
-    """
-    table = torch.as_tensor(np.asarray(probabilities))
-    dynamics = TrainingDynamics(table.shape[1], table.shape[0], dtype=table.dtype, **settings)
-    rng = np.random.default_rng(seed)
-    for row in table:
-        order = torch.from_numpy(rng.permutation(len(row)))
-        p = row[order]
-        dynamics.update(order, torch.stack([p.log(), torch.log1p(-p)], dim=1), torch.zeros_like(order))
-        dynamics.end_epoch()
-    return dynamics
 
 
 class RecordDynamics(training.Callback):

@@ -205,7 +205,7 @@ def record(
         checkpoint=checkpoint_path(f"{name}-record", config, network, seed) if name else None, evaluate_every=0,
     )  # fmt: skip
     dynamics = recorder.dynamics
-    tables = (dynamics.probabilities(), dynamics.correct, dynamics.margins, dynamics.errors)
+    tables = (dynamics.probabilities, dynamics.correct, dynamics.margins, dynamics.errors)
     p, correct, margins, errors = (t.cpu().numpy() for t in tables)
     return Dynamics(p, correct, margins, errors, result.num_steps, result.curves["seconds"], model)
 

@@ -55,9 +55,9 @@ def el2n_score(errors: Any, *, num_epochs: int = 10) -> Array:
         Epochs to average; one row alone, ``errors[k : k + 1]`` with ``num_epochs=1``, is the snapshot of epoch k.
     """
     table = _table("errors", errors)
-    if not 1 <= num_epochs <= len(table):
+    if not isinstance(num_epochs, int) or not 1 <= num_epochs <= len(table):
         raise ValueError(f"num_epochs={num_epochs!r} must be from 1 to the {len(table)} epochs recorded")
-    return np.asarray(table[:num_epochs].mean(axis=0, dtype=np.float64))
+    return _finite("errors", table[:num_epochs].mean(axis=0, dtype=np.float64))
 
 
 def forgetting_score(correct: Any) -> Array:
@@ -67,13 +67,16 @@ def forgetting_score(correct: Any) -> Array:
     ----------
     correct : array or Tensor of bool, shape (T, N)
     """
-    table = _table("correct", correct).astype(bool)
+    table = _table("correct", correct)
+    if table.dtype != bool and not np.isin(table, (0, 1)).all():
+        raise ValueError(f"correct must hold truth values, found {table.dtype} from {table.min()} to {table.max()}")
+    table = table.astype(bool)
     return (table[:-1] & ~table[1:]).sum(axis=0).astype(np.float64)
 
 
 def aum_score(margins: Any) -> Array:
     """Minus the area under the margin: the mean over epochs of p_y − max of the others, negated; shape (N,)."""
-    return np.asarray(-_table("margins", margins).mean(axis=0, dtype=np.float64))
+    return _finite("margins", -_table("margins", margins).mean(axis=0, dtype=np.float64))
 
 
 def entropy_score(final_probabilities: Any) -> Array:
@@ -84,6 +87,7 @@ def entropy_score(final_probabilities: Any) -> Array:
     final_probabilities : array or Tensor, shape (N, C)
     """
     p = _table("final_probabilities", final_probabilities).astype(np.float64)
+    _check_probabilities("final_probabilities", p.min(), p.max())
     return np.asarray(-np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), 0.0).sum(axis=1))
 
 
@@ -108,6 +112,7 @@ def tdds_score(all_probabilities: Any, *, window: int = 10, decay: float = 0.9) 
     if not 0 < decay <= 1:
         raise ValueError(f"decay={decay!r} must be in (0, 1]")
     p = p.astype(np.float64)
+    _check_probabilities("all_probabilities", p.min(), p.max())
     logs = np.log(p + 1e-8)
     change = np.abs(p[1:] * np.diff(logs, axis=0)).sum(axis=2)
     score = np.zeros(p.shape[1])
@@ -133,7 +138,7 @@ def moderate_score(features: Any, targets: Any) -> Array:
         members = labels == label
         distance = np.linalg.norm(x[members] - x[members].mean(axis=0), axis=1)
         score[members] = -np.abs(distance - np.median(distance))
-    return score
+    return _finite("features", score)
 
 
 def rank_correlation(first: Any, second: Any) -> float:
@@ -150,25 +155,33 @@ def _windowed(probabilities: Any, window: int, power: float) -> Array:
     if table.dtype not in (np.float32, np.float64):
         table = table.astype(np.float64)
     score = np.empty(table.shape[1])
-    _windowed_kernel(np.ascontiguousarray(table), window, power, score)
-    if not np.isfinite(score).all():
-        bad = np.flatnonzero(~np.isfinite(score))
-        raise ValueError(f"probabilities are not finite for {len(bad)} samples, the first of them {bad[:8].tolist()}")
+    extremes = _windowed_kernel(np.ascontiguousarray(table), window, power, score)
+    _finite("probabilities", score)
+    _check_probabilities("probabilities", *extremes)
     return score
 
 
 @njit(cache=True, error_model="numpy")
-def _windowed_kernel(table: NDArray[Any], window: int, power: float, score: Array) -> None:  # pragma: no cover
-    """Mean of s (1 − m)^power over windows, in float64 and centred: differences of running sums lose saturated samples."""
+def _windowed_kernel(
+    table: NDArray[Any], window: int, power: float, score: Array
+) -> tuple[float, float]:  # pragma: no cover
+    """Mean of s (1 − m)^power over windows, in float64 and centred: differences of running sums lose saturated samples.
+
+    Returns the smallest and the largest entry of the table.
+    """
     num_epochs, num_samples = table.shape
     windows = num_epochs - window + 1
     block = np.empty((num_epochs, _BLOCK))
     mean, square, total = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    lowest, highest = np.full(_BLOCK, np.inf), np.full(_BLOCK, -np.inf)
     for start in range(0, num_samples, _BLOCK):
         size = min(_BLOCK, num_samples - start)
         for k in range(num_epochs):
             for i in range(size):
-                block[k, i] = table[k, start + i]
+                value = np.float64(table[k, start + i])
+                block[k, i] = value
+                lowest[i] = min(lowest[i], value)
+                highest[i] = max(highest[i], value)
         total[:] = 0.0
         for k in range(windows):
             mean[:] = 0.0
@@ -193,10 +206,26 @@ def _windowed_kernel(table: NDArray[Any], window: int, power: float, score: Arra
                     total[i] += np.sqrt(square[i] / (window - 1)) * max(1.0 - mean[i], 0.0) ** power
         for i in range(size):
             score[start + i] = total[i] / windows
+    return lowest.min(), highest.max()
+
+
+def _finite(name: str, score: Any) -> Array:
+    if not np.isfinite(score).all():
+        bad = np.flatnonzero(~np.isfinite(score))
+        raise ValueError(f"{name} are not finite for {len(bad)} samples, the first of them {bad[:8].tolist()}")
+    return np.asarray(score, dtype=np.float64)
+
+
+def _check_probabilities(name: str, lowest: float, highest: float) -> None:
+    if not (lowest >= -1e-3 and highest <= 1 + 1e-3):  # rounding of a short type is let through
+        raise ValueError(f"{name} must be in [0, 1], found {lowest:g} … {highest:g}")
 
 
 def _numpy(values: Any) -> NDArray[Any]:
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    if not hasattr(values, "detach"):
+        return np.asarray(values)
+    tensor = values.detach().cpu()
+    return np.asarray((tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy())
 
 
 def _table(name: str, values: Any) -> NDArray[Any]:
@@ -207,5 +236,5 @@ def _table(name: str, values: Any) -> NDArray[Any]:
 
 
 def _check_window(window: int, num_epochs: int) -> None:
-    if not 2 <= window <= num_epochs:
+    if not isinstance(window, (int, np.integer)) or not 2 <= window <= num_epochs:
         raise ValueError(f"window={window!r} must be from 2 to the {num_epochs} epochs recorded")

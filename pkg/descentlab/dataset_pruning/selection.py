@@ -15,6 +15,7 @@ from descentlab.geometry import Array
 
 Indices = NDArray[np.int64]
 Seed = int | np.random.Generator
+_OPTIONS = {"beta": ("concentration", "alpha_offset", "class_balanced"), "ccs": ("num_strata",)}  # of `prune`
 _FLOOR = 1e-6  # probabilities are kept this far from 0 and 1, where the density has poles or zeros
 
 
@@ -56,7 +57,8 @@ def beta_parameters(
     _check_ratio(ratio)
     if not 0 <= hardest_mean <= 1:
         raise ValueError(f"hardest_mean={hardest_mean!r} must be in [0, 1]")
-    if not (complexity > 0 and concentration > 0 and alpha_offset >= 0):
+    finite = np.isfinite([complexity, concentration, alpha_offset]).all()
+    if not (finite and complexity > 0 and concentration > 0 and alpha_offset >= 0):
         raise ValueError(
             f"complexity={complexity!r}, concentration={concentration!r}, alpha_offset={alpha_offset!r}: "
             "the first two must be positive, the third not negative"
@@ -191,13 +193,13 @@ def ccs_select(scores: Any, *, ratio: float, hard_cutoff: float, num_strata: int
     """
     values, generator = _scores(scores), _generator(seed)
     count = kept_count(len(values), ratio)
-    dropped = round(hard_cutoff * len(values))
-    if not 0 <= hard_cutoff < 1 or len(values) - dropped < count:
+    dropped = round(hard_cutoff * len(values)) if 0 <= hard_cutoff < 1 else len(values)
+    if len(values) - dropped < count or dropped == len(values):
         raise ValueError(
             f"hard_cutoff={hard_cutoff!r} must be in [0, 1) and leave the {count} samples that ratio={ratio!r} keeps"
         )
-    if num_strata < 1:
-        raise ValueError(f"num_strata={num_strata!r} must be positive")
+    if not isinstance(num_strata, int) or num_strata < 1:
+        raise ValueError(f"num_strata={num_strata!r} must be a positive whole number")
     rest = np.argsort(values, kind="stable")[: len(values) - dropped]
     low, high = values[rest].min(), values[rest].max()
     width = (high - low) / num_strata
@@ -242,9 +244,9 @@ def d2_select(
         :math:`\gamma_f` and :math:`\gamma_r`.
     """
     values, x = _scores(scores), _numpy(features).astype(np.float64)
-    if x.ndim != 2 or len(x) != len(values):
-        raise ValueError(f"features has shape {x.shape}; ({len(values)}, d) needed")
-    if not 1 <= num_neighbors < len(values):
+    if x.ndim != 2 or len(x) != len(values) or not np.isfinite(x).all():
+        raise ValueError(f"features of shape {x.shape} must have shape ({len(values)}, d) and finite entries")
+    if not isinstance(num_neighbors, int) or not 1 <= num_neighbors < len(values):
         raise ValueError(f"num_neighbors={num_neighbors!r} must be from 1 to {len(values) - 1}")
     if not (forward_rate >= 0 and reverse_rate >= 0):
         raise ValueError(f"forward_rate={forward_rate!r}, reverse_rate={reverse_rate!r} must not be negative")
@@ -283,7 +285,7 @@ def prune(
     seed : int or numpy.random.Generator
         Of the draw, and of ties.
     **options
-        Passed on to the method.
+        Of the method: `concentration`, `alpha_offset` and `class_balanced` of ``"beta"``, `num_strata` of ``"ccs"``.
 
     Returns
     -------
@@ -292,12 +294,16 @@ def prune(
     Raises
     ------
     ValueError
-        `ratio` is outside [0, 1), `method` is unknown, or it misses an argument.
+        `ratio` is outside [0, 1), `method` is unknown, or it misses an argument or does not know one.
     """
     values = _scores(scores)
     count = kept_count(len(values), ratio)
     if method not in ("top", "beta", "ccs", "random"):
         raise ValueError(f"method={method!r}; allowed are 'top', 'beta', 'ccs' and 'random'")
+    if targets is not None and _numpy(targets).shape != values.shape:
+        raise ValueError(f"targets has shape {_numpy(targets).shape}; {values.shape} needed")
+    if unknown := sorted(set(options) - set(_OPTIONS.get(method, ()))):
+        raise ValueError(f"method={method!r} takes no {', '.join(unknown)}")
     if targets is not None and count < (classes := len(np.unique(_numpy(targets)))):
         warnings.warn(f"ratio={ratio!r} keeps {count} samples of {classes} classes", UserWarning, stacklevel=2)
     if method == "beta":
@@ -312,8 +318,6 @@ def prune(
         )
     if method == "ccs":
         return ccs_select(values, ratio=ratio, hard_cutoff=hard_cutoff, seed=seed, **options)
-    if options:
-        raise ValueError(f"method={method!r} takes no {', '.join(options)}")
     if method == "random":
         return np.sort(_generator(seed).permutation(len(values))[:count]).astype(np.int64)
     return top_select(values, ratio=ratio, seed=seed)
@@ -377,7 +381,7 @@ def _scores(scores: Any) -> Array:
 
 
 def _check_ratio(ratio: float) -> None:
-    if not 0 <= ratio < 1:
+    if isinstance(ratio, str) or ratio is None or not 0 <= ratio < 1:
         raise ValueError(f"ratio={ratio!r} must be in [0, 1): the fraction of samples that is removed")
 
 

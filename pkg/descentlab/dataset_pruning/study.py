@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from descentlab import training
 from descentlab.dataset_pruning import experiments as ex
 from descentlab.dataset_pruning import scores as scoring
 from descentlab.dataset_pruning import selection
+from descentlab.dataset_pruning.dynamics import TrainingDynamics
 from descentlab.geometry import Array
 
 METHODS: Mapping[float, tuple[str, ...]] = {
@@ -78,14 +80,16 @@ def run_study(
 
 def paper_table(config: ex.Config, *, device: str = "auto") -> Array:
     """Accuracy of DUAL with Beta sampling at the five ratios, mean over the seeds, shape (5,): the paper's main table."""
-    problem, rows = ex.make_problem(config, device=device), []
-    method = f"DUAL+β {config.complexities[0]:g}"
-    for seed in config.seeds:
-        run = ex.record(problem, config, seed, num_epochs=config.scoring_epochs, name="clean", device=device)
-        cases = {ratio: (method,) for ratio in ex.RATIOS}
-        found = ex.accuracies(cases, run, problem, config, seed, name="clean", device=device)
-        rows.append([found[method, ratio] for ratio in ex.RATIOS])
-    return np.mean(rows, axis=0)
+    cases = [{"config": config, "seed": seed, "device": device} for seed in config.seeds]
+    return np.mean(training.sweep(_paper_row, cases), axis=0)
+
+
+def _paper_row(config: ex.Config, seed: int, device: str) -> list[float]:
+    problem, method = ex.make_problem(config, device=device), f"DUAL+β {config.complexities[0]:g}"
+    run = ex.record(problem, config, seed, num_epochs=config.scoring_epochs, name="clean", device=device)
+    cases = {ratio: (method,) for ratio in ex.RATIOS}
+    found = ex.accuracies(cases, run, problem, config, seed, name="clean", device=device)
+    return [found[method, ratio] for ratio in ex.RATIOS]
 
 
 def tables(studies: Sequence[Study]) -> dict[str, dict[str, list[float]]]:
@@ -100,8 +104,16 @@ def tables(studies: Sequence[Study]) -> dict[str, dict[str, list[float]]]:
     }
 
 
+def run_studies(config: ex.Config, *, device: str = "auto") -> list[Study]:
+    """`run_study` for each seed of the configuration, spread by `training.sweep`."""
+    cases = [{"config": config, "seed": seed, "device": device} for seed in config.seeds]
+    return training.sweep(run_study, cases, progress="seeds")
+
+
 def write_tables(path: str | os.PathLike[str], studies: Sequence[Study]) -> None:
-    """Store `tables` as JSON."""
+    """Store `tables` as JSON; under ``torchrun`` the first rank does."""
+    if training.rank() != 0:
+        return
     text = json.dumps({"seeds": [study.seed for study in studies], **tables(studies)}, indent=1, ensure_ascii=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -279,3 +291,25 @@ def time_shares(config: ex.Config, seeds: Sequence[int], *, device: str = "auto"
         shares["C10a"].append(scoring_time / (moments[-1] - moments[0]) * config.num_epochs / early)
         shares["C10b"].append(spent / scoring_time)
     return {key: np.array(values) for key, values in shares.items()}
+
+
+def replay(probabilities: Any, *, seed: int = 0, **settings: Any) -> TrainingDynamics:
+    """Pass a table through `TrainingDynamics`, each epoch in an order of its own, as the logits of two classes.
+
+    Parameters
+    ----------
+    probabilities : array, shape (T, N), entries in (0, 1)
+    seed : int
+        Of the orders.
+    **settings
+        For `TrainingDynamics`.
+    """
+    table = torch.as_tensor(np.asarray(probabilities))
+    dynamics = TrainingDynamics(table.shape[1], table.shape[0], dtype=table.dtype, across_ranks=False, **settings)
+    rng = np.random.default_rng(seed)
+    for row in table:
+        order = torch.from_numpy(rng.permutation(len(row)))
+        p = row[order]
+        dynamics.update(order, torch.stack([p.log(), torch.log1p(-p)], dim=1), torch.zeros_like(order))
+        dynamics.end_epoch()
+    return dynamics

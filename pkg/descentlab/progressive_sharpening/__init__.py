@@ -35,12 +35,14 @@ the declared claims.
 
 from descentlab.progressive_sharpening.batches import fresh_batches, noise_factor
 from descentlab.progressive_sharpening.comparisons import (
+    LongRun,
     Scatter,
     Snapshots,
     batch_size_table,
     crossing_errors,
     evaluate,
     recorded_ratios,
+    recorded_run,
     reference_sharpness,
     scatter,
     sharpness_by_loss,
@@ -127,6 +129,7 @@ __all__ = [
     "FlowEnd",
     "FlowRow",
     "Limit",
+    "LongRun",
     "MinimalModel",
     "Network",
     "Scatter",
@@ -167,6 +170,7 @@ __all__ = [
     "predicted_sharpness",
     "prediction_error",
     "recorded_ratios",
+    "recorded_run",
     "reference_sharpness",
     "scatter",
     "sharpness_at_minimum",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -273,6 +274,26 @@ def recorded_ratios(names: Sequence[tuple[str, str]], path: str | Path = "bench.
     info = {benchmark["name"]: benchmark["extra_info"] for benchmark in stored}
     found = [info.get(name, {}).get(key) for name, key in names]
     return None if None in found else [float(ratio) for ratio in found]
+
+
+@dataclass(frozen=True)
+class LongRun:
+    """What a run at full scale measured: values by claim, number of seeds, date and device."""
+
+    measured: dict[str, Any]
+    num_seeds: int
+    date: str
+    device: str
+    seconds: float
+
+
+def recorded_run(path: str | Path = "cpu/progressive_sharpening.json") -> LongRun | None:
+    """The committed results of ``descentlab run progressive_sharpening --scale full``; None where there are none."""
+    if not Path(path).exists():
+        return None
+    stored = json.loads(Path(path).read_text(encoding="utf-8"))
+    where = stored["environment"]
+    return LongRun(stored["measured"], len(where["seeds"]), where["date"], where["device"], where["seconds"])
 
 
 def crossing_errors(

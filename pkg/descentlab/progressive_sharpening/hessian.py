@@ -103,8 +103,7 @@ def top_hessian_eigenvalues(
     for name, value, most in (("k", k, size), ("max_hvps", max_hvps, np.inf)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= most:
             raise ValueError(f"{name}={value!r} must be an integer from 1 to {most}")
-    if not 0 < tol < 1:
-        raise ValueError(f"tol={tol!r} must be between 0 and 1")
+    _check_tolerance(tol)
     generator = torch.Generator().manual_seed(seed)
 
     def draw() -> Tensor:
@@ -114,6 +113,11 @@ def top_hessian_eigenvalues(
     return _lanczos(product, _first_vector(start, draw, template), draw, int(k), tol, min(int(max_hvps), size))
 
 
+def _check_tolerance(tol: float) -> None:
+    if not isinstance(tol, (int, float)) or not 0 < tol < 1:
+        raise ValueError(f"tol={tol!r} must be between 0 and 1")
+
+
 def _hessian_product(
     loss_fn: Callable[[], Tensor], params: Iterable[Tensor]
 ) -> tuple[Callable[[Tensor], Tensor], Tensor]:
@@ -121,6 +125,10 @@ def _hessian_product(
     tensors = [params] if isinstance(params, Tensor) else list(params)
     if not tensors:
         raise ValueError("params is empty; expected tensors that require grad")
+    if len({id(p) for p in tensors}) < len(tensors):
+        raise ValueError("params holds a tensor twice")
+    if not callable(loss_fn):
+        raise ValueError(f"loss_fn={loss_fn!r} must be a function of no argument that returns the loss")
     for index, p in enumerate(tensors):
         if not isinstance(p, Tensor) or not p.requires_grad or not p.dtype.is_floating_point:
             raise ValueError(
@@ -189,6 +197,8 @@ def _first_vector(start: Eigenpairs | Tensor | None, draw: Callable[[], Tensor],
     """The first Ritz vector, plus a little of the next two and of a random direction."""
     if start is None:
         return draw()
+    if not isinstance(start, (Eigenpairs, Tensor)):
+        raise ValueError(f"start is a {type(start).__name__}; expected a tensor, or the result of an earlier call")
     rows = start.subspace if isinstance(start, Eigenpairs) else torch.atleast_2d(start)
     if rows.ndim != 2 or rows.shape[1] != template.numel() or not torch.isfinite(rows).all():
         raise ValueError(f"start has shape {tuple(rows.shape)}; expected finite numbers, (m, {template.numel()})")
@@ -328,6 +338,13 @@ class SharpnessMonitor:
     ):
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every={every!r} must be an integer of at least 1")
+        if not isinstance(model, nn.Module) or not callable(loss_fn):
+            raise ValueError(
+                f"model={model!r} must be a module and loss_fn={loss_fn!r} a function of outputs and targets"
+            )
+        if optimizer is not None and not hasattr(optimizer, "param_groups"):
+            raise ValueError(f"optimizer={optimizer!r} must be a torch optimizer")
+        _check_tolerance(tol)
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise ValueError(f"data must be a pair (inputs, targets), not {type(data).__name__}")
         self.model, self.loss_fn, self.data = model, loss_fn, data

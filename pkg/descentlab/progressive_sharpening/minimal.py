@@ -147,6 +147,8 @@ class MinimalModel:
             Under the assumption that the flow converges to a global minimum, as it does from almost every start.
         """
         a, v = self._point(a, v)
+        if not (np.all(np.isfinite(a)) and np.all(np.isfinite(v))):
+            raise ValueError("a, v: an entry is not finite; expected weights to start from")
         limit = np.where(v < 0, -1.0, 1.0) * np.sqrt(layer_squares(self.difficulty, self.imbalance(a, v)))
         return Limit(limit, self.minimum_sharpness(limit))
 
@@ -297,7 +299,7 @@ class MinimalModel:
         a, v = self._point(a, v)
         steps, rate = as_steps(num_steps, record), as_rate(learning_rate)
         N = self.num_samples
-        if not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= N:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or not 1 <= batch_size <= N:
             raise ValueError(f"batch_size={batch_size!r} must be an integer from 1 to {N}")
         shape = np.broadcast_shapes(a.shape[:-1], v.shape[:-1])
         points_a = np.broadcast_to(a, (*shape, self.rank)).reshape(-1, self.rank)
@@ -329,6 +331,8 @@ class MinimalModel:
         ValueError
             The start's layers differ in size, or a value is out of its range.
         """
+        if not isinstance(start, (tuple, list)) or len(start) != 2:
+            raise ValueError(f"start must be a pair (a, v), not {type(start).__name__}")
         a, v = self._one_point(*start)
         edge = 2 / as_rate(learning_rate)
         sizes = np.abs(v)
@@ -396,6 +400,8 @@ class MinimalModel:
             I and J, by one run of the ODE with 2 (D - 1) extra states.
         """
         a, v = self._one_point(a, v)
+        if not 0 < time < np.inf:
+            raise ValueError(f"time={time!r} must be positive and finite")
         r, layers = self.rank, self.depth - 1
 
         def velocity(_: float, x: Array) -> Array:

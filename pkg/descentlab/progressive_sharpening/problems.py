@@ -38,6 +38,12 @@ class Config:
         Step sizes of the batch-size experiment on a network.
     widths : tuple of int
         Of the linear networks that start small.
+    small_samples : int
+        Samples on which those are trained.
+    peak_seeds, peak_steps : int
+        Starts and steps of the runs whose highest loss is compared.
+    tool_samples : int
+        Samples of the loss whose sharpness the tool finds.
     """
 
     num_seeds: int
@@ -51,21 +57,32 @@ class Config:
     pairs: int
     batch_rates: tuple[float, ...]
     widths: tuple[int, ...]
+    small_samples: int
+    peak_seeds: int
+    peak_steps: int
+    tool_samples: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the statements about several."""
+        return tuple(range(self.num_seeds))
 
 
 SMOKE = Config(
     2, (1e-3, 2e-3, 4e-3), 6_000, (100, 200, 400), (10, 20), (10, 20), 32, 32, 2, (1e-2, 2e-2, 4e-2), (8, 16, 32),
+    20, 1, 1000, 100,
 )  # fmt: skip
 BOOK = Config(
     4, (5e-4, 1e-3, 2e-3), 60_000, (100, 200, 400), (10, 20, 40, 60, 80), (10, 20, 40, 80, 160), 64, 64, 5,
-    (1e-3, 4e-3, 1e-2), (16, 64, 256),
+    (1e-3, 4e-3, 1e-2), (16, 64, 256), 100, 3, 3000, 500,
 )  # fmt: skip
 FULL = Config(
     10, (5e-4, 1e-3, 2e-3), 200_000, (100, 200, 400), (100, 200, 300, 500, 700, 1000), (100, 200, 300, 500, 700, 1000),
-    2048, 1024, 5, (1e-3, 4e-3, 1e-2), (16, 64, 256),
+    2048, 1024, 5, (1e-3, 4e-3, 1e-2), (16, 64, 256), 100, 3, 3000, 500,
 )  # fmt: skip
 
-FULL_CPU = replace(BOOK, num_seeds=10, edge_steps=200_000)
+# what one core does in some ten minutes: more orders of batches and starts, and wider networks
+FULL_CPU = replace(BOOK, num_seeds=10, edge_steps=200_000, linear_width=256, tanh_width=256)
 
 PAIRS = ((0, 6), (2, 4), (3, 8), (0, 1), (5, 7))
 

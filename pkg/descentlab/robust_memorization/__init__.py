@@ -30,7 +30,8 @@ robust error :math:`\mathcal L_\rho`              `LineReport.share`, of a line
 
 `registers` writes networks as programs; `parts` are floors, lookups and squares; `lattices` and `lifts` hold the
 constructions, `memorizer` the one call, `verification` the proofs and refutations, `bounds` the paper's table, `points`
-separations and projections, `instances` data sets, `experiments` the paper's experiments, and `results` the claims.
+separations and projections, `opinions` other verifiers and trained networks, `instances` data sets, `experiments` the
+paper's experiments, and `results` the claims.
 """
 
 from descentlab.robust_memorization.bounds import (
@@ -103,6 +104,15 @@ from descentlab.robust_memorization.memorizer import (
     memorize,
     parameter_count,
 )
+from descentlab.robust_memorization.opinions import (
+    Opinion,
+    Opinions,
+    mlp_width,
+    recorded_opinions,
+    share_enclosed,
+    share_withstanding,
+    train_adversarially,
+)
 from descentlab.robust_memorization.parts import (
     Words,
     best_group_size,
@@ -161,6 +171,8 @@ __all__ = [
     "LineReport",
     "Memorizer",
     "ModeratePlan",
+    "Opinion",
+    "Opinions",
     "Points",
     "Program",
     "Search",
@@ -208,6 +220,7 @@ __all__ = [
     "lp_factor",
     "match_ratios",
     "memorize",
+    "mlp_width",
     "moderate_count",
     "moderate_networks",
     "nearest_own_centre",
@@ -220,9 +233,12 @@ __all__ = [
     "projected_separation",
     "random_keys",
     "read_back",
+    "recorded_opinions",
     "scattered_data",
     "search",
     "separation",
+    "share_enclosed",
+    "share_withstanding",
     "shattering_data",
     "shortest_images",
     "simplex_data",
@@ -233,6 +249,7 @@ __all__ = [
     "sum_of_squares",
     "tight_width_shares",
     "to_torch",
+    "train_adversarially",
     "train_mlp",
     "uniform_ball",
     "upper_bound",

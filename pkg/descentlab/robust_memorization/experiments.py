@@ -22,7 +22,7 @@ from descentlab.robust_memorization.lifts import plan_lift
 from descentlab.robust_memorization.memorizer import Memorizer, memorize
 from descentlab.robust_memorization.parts import Words, best_group_size, floor_key, floor_network
 from descentlab.robust_memorization.points import Array, as_points, lattice_translation, smallest_projection
-from descentlab.robust_memorization.registers import Program, count, evaluate
+from descentlab.robust_memorization.registers import Program, count, empty_linear, evaluate
 from descentlab.robust_memorization.verification import (
     LineReport,
     attack_nullspace,
@@ -54,6 +54,12 @@ class Config:
     sequential_sizes : tuple of int
         Dimensions, and numbers of points over three, of the sequential networks.
     num_images : int
+    num_steps : int
+        Of the training of ordinary networks, which are then attacked.
+    long_keys : int
+        Keys whose lookup is built for several lengths of the words.
+    slider : tuple of float
+        Radii over separation that the slider offers.
     """
 
     small_sizes: tuple[tuple[int, int], ...]
@@ -64,13 +70,19 @@ class Config:
     match_sizes: tuple[int, ...]
     sequential_sizes: tuple[int, ...]
     num_images: int
+    num_steps: int
+    long_keys: int
+    slider: tuple[float, ...]
 
 
-SMOKE = Config(((48, 16),), (6, 8, 10), 50, 10, 2, (32,), (8, 16), 40)
-BOOK = Config(((48, 16), (64, 32), (256, 64)), tuple(range(6, 15)), 1000, 100, 10, (32, 64, 128), (8, 16, 32), 100)
+SMOKE = Config(((48, 16),), (6, 8, 10), 50, 10, 2, (32,), (8, 16), 40, 100, 4096, (0.3, 0.9))
+BOOK = Config(
+    ((48, 16), (64, 32), (256, 64)), tuple(range(6, 15)), 1000, 100, 10, (32, 64, 128), (8, 16, 32), 100, 500, 16384,
+    (0.1, 0.3, 0.5, 0.7, 0.9, 0.97),
+)  # fmt: skip
 FULL = Config(
     ((48, 16), (64, 32), (256, 64), (1024, 64)), tuple(range(6, 17)), 10_000, 1000, 100, (32, 64, 128, 256), (8, 16, 32, 64),
-    1000,
+    1000, 500, 16384, (0.1, 0.3, 0.5, 0.7, 0.9, 0.97),
 )  # fmt: skip
 
 
@@ -125,7 +137,7 @@ def train_mlp(
     sizes = [X.shape[1], width, hidden, 1]
     modules: list[torch.nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        linear = torch.nn.utils.skip_init(torch.nn.Linear, fan_in, fan_out, dtype=torch.float64)
+        linear = empty_linear(fan_in, fan_out, dtype=torch.float64)
         with torch.no_grad():
             linear.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
             linear.bias.zero_()

@@ -154,6 +154,8 @@ def memorize(
         raise ValueError(f"method={method!r}; allowed are {', '.join(map(repr, get_args(Method)))}")
     if not 0 < rho < 1:
         raise ValueError(f"rho={rho!r} must be strictly between 0 and 1: at 1 balls of different labels touch")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed={seed!r} must be an integer that is not negative")
     if not max_parameters >= 1:
         raise ValueError(f"max_parameters={max_parameters!r} must be at least 1")
     most = 0.5 if method == "moderate" and guard else 1.0

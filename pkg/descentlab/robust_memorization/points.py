@@ -55,9 +55,9 @@ def as_points(X: ArrayLike, y: ArrayLike, *, norm: float = 2) -> Points:
         raise ValueError(f"X: point {int(np.argmin(np.isfinite(X).all(axis=1)))} has an entry that is not finite")
     if y.shape != X.shape[:1]:
         raise ValueError(f"y has shape {y.shape}, expected ({len(X)},): one label a point")
-    whole = y.astype(np.int64) if y.dtype.kind in "biuf" else None
+    whole = y.astype(np.int64) if y.dtype.kind in "biuf" and np.all(np.abs(y.astype(float)) < 2.0**53) else None
     if whole is None or not np.array_equal(whole, y):
-        raise ValueError(f"y must hold integers, got {y.dtype} labels such as {y[:3].tolist()}")
+        raise ValueError(f"y must hold integers below 2^53, got {y.dtype} labels such as {y[:3].tolist()}")
     labels, codes = np.unique(whole, return_inverse=True)
     if len(labels) < 2:
         raise ValueError(f"y has one class only ({labels[0]}): any constant memorizes it, at least two are needed")

@@ -160,12 +160,18 @@ def to_torch(layers: Sequence[Layer]) -> torch.nn.Sequential:
     """The layers as a plain network of float64 ``Linear`` and ``ReLU``; integers beyond 53 bits are rounded."""
     modules: list[torch.nn.Module] = []
     for layer in layers:
-        linear = torch.nn.utils.skip_init(torch.nn.Linear, *layer.weight.shape[::-1], dtype=torch.float64)
+        linear = empty_linear(*layer.weight.shape[::-1], dtype=torch.float64)
         with torch.no_grad():
             linear.weight.copy_(torch.as_tensor(layer.weight.astype(float)))
             linear.bias.copy_(torch.as_tensor(layer.bias.astype(float)))
         modules += [linear, torch.nn.ReLU()]
     return torch.nn.Sequential(*modules[:-1])
+
+
+def empty_linear(fan_in: int, fan_out: int, *, dtype: torch.dtype) -> torch.nn.Linear:
+    """A layer whose weights are still to be filled in; the global generator is left as it is."""
+    with torch.random.fork_rng(devices=[]):  # torch.nn.utils.skip_init would import sympy: seconds
+        return torch.nn.Linear(fan_in, fan_out, dtype=dtype)
 
 
 def from_torch(network: torch.nn.Module) -> list[Layer]:

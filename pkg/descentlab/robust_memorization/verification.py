@@ -83,6 +83,9 @@ def certify(
     X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"X has shape {X.shape} and y {y.shape}, expected (N, d) and (N,)")
+    if not isinstance(memorizer_or_network, torch.nn.Module) and not hasattr(memorizer_or_network, "plan"):
+        kind = type(memorizer_or_network).__name__
+        raise ValueError(f"memorizer_or_network is a {kind}; expected a Memorizer, or a Sequential of Linear and ReLU")
     if isinstance(memorizer_or_network, torch.nn.Module):
         lower, upper = interval_bounds(from_torch(memorizer_or_network), X, radius)
     else:
@@ -191,6 +194,8 @@ def verify_line(network: torch.nn.Module, start: ArrayLike, end: ArrayLike) -> t
         raise ValueError(
             f"start and end have shapes {start.shape} and {end.shape}, expected ({layers[0].weight.shape[1]},)"
         )
+    if not (np.all(np.isfinite(start)) and np.all(np.isfinite(end))):
+        raise ValueError("start and end must be finite")
     positions, values, _ = lines(layers, start[None], end[None])
     return positions, values[:, 0] if values.shape[1] == 1 else values
 

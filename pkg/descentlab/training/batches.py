@@ -96,11 +96,18 @@ def source_of(data: Any, batch_size: int | None, subset: Any) -> Resident | Load
         raise ValueError(f"data={type(data).__name__}; allowed are a Dataset, a pair of tensors and a DataLoader")
     if len(inputs) != len(targets) or len(inputs) == 0:
         raise ValueError(f"data: {len(inputs)} inputs and {len(targets)} targets; as many of both needed, at least one")
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
         raise ValueError(f"batch_size={batch_size!r} must be a positive whole number")
-    chosen = None if subset is None else torch.as_tensor(np.asarray(subset), dtype=torch.int64)
-    if chosen is not None and (chosen.ndim != 1 or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= len(inputs)):
-        raise ValueError(f"subset must be a row of sample numbers in 0 … {len(inputs) - 1}")
+    if subset is None:
+        return Resident(inputs, targets, batch_size, None, test)
+    numbers = np.asarray(subset.cpu() if isinstance(subset, Tensor) else subset)
+    fits = numbers.ndim == 1 and numbers.size > 0 and numbers.dtype.kind in "iu"  # a mask is not numbers
+    if not fits or numbers.min() < 0 or numbers.max() >= len(inputs):
+        raise ValueError(
+            f"subset must be a row of sample numbers in 0 … {len(inputs) - 1}, found {numbers.dtype} of shape "
+            f"{numbers.shape}" + (f" from {numbers.min()} to {numbers.max()}" if fits else "")
+        )
+    chosen = torch.from_numpy(numbers.astype(np.int64))
     return Resident(inputs, targets, batch_size, chosen, test)
 
 

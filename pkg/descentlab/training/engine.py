@@ -138,6 +138,7 @@ def fit(
     FloatingPointError
         The loss is not finite; the message names the epoch, and the checkpoint of the epoch before is kept.
     """
+    _check_parts(model, optimizer, schedule, callbacks, checkpoint)
     source = source_of(data, batch_size, subset)
     _check(num_epochs=num_epochs, precision=precision, compile=compile, seed=seed, evaluate_every=evaluate_every)
     ranks = parallel.join_ranks()
@@ -147,6 +148,9 @@ def fit(
     model.to(target, **layout)
     source.to(target)
     made = optimizer if isinstance(optimizer, torch.optim.Optimizer) else optimizer(model.parameters())
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for group in made.param_groups for p in group["params"]):
+        raise ValueError("optimizer holds no parameter of model: was it made for another one?")
     scheduler = schedule if schedule is None or isinstance(schedule, LRScheduler) else LambdaLR(made, schedule)
     half = precision == "bfloat16" or (precision == "auto" and on_cuda and torch.cuda.is_bf16_supported())
     num_steps = num_epochs * source.batches_per_epoch
@@ -280,8 +284,21 @@ def _count_correct(outputs: Tensor, targets: Tensor) -> Tensor:
 # Details ------------------------------------------------------------------------------------------------------------
 
 
+def _check_parts(model: Any, optimizer: Any, schedule: Any, callbacks: Any, checkpoint: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model={type(model).__name__} must be a torch.nn.Module")
+    if not isinstance(optimizer, torch.optim.Optimizer) and not callable(optimizer):
+        raise ValueError(f"optimizer={optimizer!r} must be an Optimizer, or make one of the parameters")
+    if not (schedule is None or callable(schedule) or isinstance(schedule, LRScheduler)):
+        raise ValueError(f"schedule={schedule!r} must be None, a function of the step, or an LRScheduler")
+    if not isinstance(callbacks, (list, tuple)) or not all(isinstance(callback, Callback) for callback in callbacks):
+        raise ValueError(f"callbacks={callbacks!r} must be a list of training.Callback")
+    if checkpoint is not None and os.path.isdir(checkpoint):
+        raise ValueError(f"checkpoint={str(checkpoint)!r} is a folder; the path of a file needed")
+
+
 def _check(*, num_epochs: Any, precision: Any, compile: Any, seed: Any, evaluate_every: Any) -> None:
-    if not isinstance(num_epochs, int) or num_epochs < 1:
+    if not isinstance(num_epochs, int) or isinstance(num_epochs, bool) or num_epochs < 1:
         raise ValueError(f"num_epochs={num_epochs!r} must be a positive whole number")
     if precision not in ("auto", "float32", "bfloat16"):
         raise ValueError(f"precision={precision!r}; allowed are 'auto', 'float32' and 'bfloat16'")

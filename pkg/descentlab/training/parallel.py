@@ -75,7 +75,7 @@ def sweep(
     function: Callable[..., T],
     cases: Iterable[Mapping[str, Any]],
     *,
-    backend: str = "loky",
+    backend: str | None = None,
     num_jobs: int = 1,
     address: str | None = None,
     progress: str | None = None,
@@ -88,12 +88,14 @@ def sweep(
         Importable by name in the workers, such as a function of a module.
     cases : iterable of mapping
         Keyword arguments of each call.
-    backend : {"loky", "threading", "dask", "ray"}
-        Processes of this machine; its threads; a Dask cluster; a Ray cluster.
+    backend : {"loky", "threading", "dask", "ray"}, optional
+        Processes of this machine; its threads; a Dask cluster; a Ray cluster. By default what the environment variable
+        ``DESCENTLAB_BACKEND`` names, else processes of this machine.
     num_jobs : int
         Calls at a time; −1 is one a core. On a cluster its workers decide.
     address : str, optional
-        Of the Dask scheduler or the Ray head; by default the current Dask client, else a cluster on this machine.
+        Of the Dask scheduler or the Ray head; by default that in ``DESCENTLAB_CLUSTER``, else the current Dask client,
+        else a cluster on this machine.
     progress : str, optional
         Label of a bar that counts finished calls; none while a chapter is recorded, nor on a cluster.
 
@@ -111,8 +113,10 @@ def sweep(
     """
     from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped,unused-ignore]
 
+    backend = backend or os.environ.get("DESCENTLAB_BACKEND") or "loky"
     if backend not in BACKENDS:
         raise ValueError(f"backend={backend!r}; allowed are {', '.join(map(repr, BACKENDS))}")
+    address = address or os.environ.get("DESCENTLAB_CLUSTER") or None
     cases = list(cases)
     calls = (delayed(function)(**case) for case in cases)
     with _cluster(backend, address, num_jobs), parallel_config(backend, n_jobs=num_jobs if backend != "dask" else -1):

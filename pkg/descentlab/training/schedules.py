@@ -10,6 +10,9 @@ Schedule = Callable[[int], float]
 
 def count_steps(num_samples: int, *, batch_size: int, num_epochs: int) -> int:
     """Updates in `num_epochs` epochs, a smaller last batch included."""
+    for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("num_epochs", num_epochs)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r} must be a positive whole number")
     return num_epochs * math.ceil(num_samples / batch_size)
 
 
