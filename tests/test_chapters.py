@@ -130,6 +130,25 @@ def test_where_a_run_is_stored(tmp_path, settings, folder):
     assert chapters.folder_of(chapter, *given.values()) == tmp_path / folder
 
 
+def test_under_torchrun_the_first_process_alone_stores_and_reports(tmp_path, write_chapter):
+    write_chapter(tmp_path / "book", "toy", *toy())
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "descentlab"]
+    command += ["run", "toy", "--scale", "smoke", "--book", str(tmp_path / "book")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("claims reproduced") == 2 and done.stdout.count("1 of 1 chapters ran") == 1
+    for folder in ("check", "rank-1"):
+        assert verdicts(tmp_path / "_build" / folder / "toy.ipynb").keys() == {"C1", "C2", "C3a", "C3b"}
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_where_a_rank_stores_its_run(tmp_path, monkeypatch, rank):
+    monkeypatch.setenv("RANK", rank)
+    chapter = chapters.Chapter(tmp_path / "book" / "toy.md")
+    folder = chapters.folder_of(chapter, "full", 0, "auto", [])
+    assert folder == tmp_path / "_build" / ("rank-1" if rank == "1" else "full")
+
+
 def test_missing_data_leave_the_stored_notebook_alone(book, first, toy_chapter, monkeypatch, capsys):
     stored = (book / "toy.ipynb").read_text()
     (book / "toy.ipynb").write_text(stored.replace('"data": []', '"data": ["fashion-mnist"]'))
