@@ -70,6 +70,9 @@ def test_ideal_labels_flip_half_of_the_hard_ones_and_nothing_else():
     flipped = w2s.ideal_pseudo_labels(made, seed=7) != made.labels
     assert not flipped[made.kinds != 1].any()
     assert flipped[made.kinds == 1].double().mean() == pytest.approx(0.5, abs=0.03)
+    seldom = w2s.ideal_pseudo_labels(made, flip_probability=0.2, seed=7) != made.labels
+    assert seldom[made.kinds == 1].double().mean() == pytest.approx(0.2, abs=0.03)
+    assert not seldom[made.kinds != 1].any() and not (seldom & ~flipped).any()
 
 
 def test_vectors_in_their_span_have_the_law_of_the_full_space():
@@ -159,6 +162,23 @@ def test_variants_agree_with_autograd(variant, raw):
     assert (slow.weights - fast.weights).abs().max().item() < 1e-10
     assert (slow.output - fast.output).abs().max().item() < 1e-10
     assert torch.equal(nets.weights, w2s.ReluCNN(20, 4, seed=[5, 6]).weights)  # the start is left alone
+
+
+@pytest.mark.parametrize("variant", [{}, {"batch_size": 7}, {"loss": "logconf"}, {"train_output": True}], ids=str)
+def test_large_data_sets_go_one_by_one_to_the_same_end(variant, monkeypatch):
+    made, test = w2s.PatchData(60, 20, seed=[0, 1]), w2s.PatchData(30, 20, seed=[2, 3])
+    labels, nets = w2s.ideal_pseudo_labels(made), w2s.ReluCNN(20, 4, seed=[5, 6])
+    arguments = {"learning_rate": 0.1, "num_steps": 30, "record": [0, 10, 30], "keep_predictions": True, **variant}
+    runs = []
+    for large in (10**9, 1):
+        monkeypatch.setattr("descentlab.weak_to_strong.training._LARGE", large)
+        runs.append(w2s.train_strong(nets, made, labels, test=test, **arguments))
+    (batch, a), (single, b) = runs
+    torch.testing.assert_close(batch.weights, single.weights, rtol=0, atol=1e-12)
+    torch.testing.assert_close(batch.output, single.output, rtol=0, atol=1e-12)
+    assert a.predictions.shape == b.predictions.shape == (2, 3, 30)
+    for name in ("loss", "train_accuracy", "corrected", "test_by_kind", "predictions", "hard_products", "steps"):
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=1e-12)
 
 
 def test_history_is_what_the_models_say():
@@ -300,6 +320,35 @@ def test_teachers_do_not_label_what_they_learned():
         w2s.weak_to_strong(*models, DataLoader(twice, batch_size=50), test, num_epochs=1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sample_is_not_mistaken_for_another(dtype):
+    """Thousands of teachers' samples beside thousands of fresh ones, with numbers of single precision too."""
+    law = {"signal_hard": 3.0, "dtype": dtype}
+    weak, _ = w2s.train_weak(w2s.PatchData(6000, 60, seed=[0, 1], **law), num_steps=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        w2s.pseudo_label(weak, w2s.PatchData(6000, 60, seed=[2, 3], **law))
+    assert len(torch.unique(weak.seen)) == 12_000
+
+
+def test_panels_share_their_teachers():
+    """Two panels of one law; each is the lesson that it would be alone."""
+    panels = ((20, 30, 2.5, 0.5, 6), (120, 30, 2.5, 0.5, 6))
+    config = replace(w2s.SMOKE, panels=panels, num_test=100)
+    made = w2s.three_panels(config, seed=3, few_seeds=4)
+    for (n, dim, norm, rate, steps), num_seeds in zip(panels, (4, 2), strict=True):
+        alone = w2s.teach(w2s.Setting(dim, norm, rate), n, steps, seeds=range(3, 3 + num_seeds), num_test=100)
+        at = [alone.history.at(t) for t in made[n].history.steps]
+        np.testing.assert_allclose(made[n].history.test_accuracy, alone.history.test_accuracy[:, at])
+        np.testing.assert_allclose(made[n].teacher.hard, alone.teacher.hard)
+
+
+def test_gain_of_stopping_is_the_crest_minus_the_end():
+    sweep = w2s.boundary_sweep(replace(w2s.SMOKE, sweep=((20, 24),), num_test=100), seeds=[0, 1])
+    test = sweep[20].history.test_accuracy
+    assert w2s.gain_of_stopping(sweep) == {20: pytest.approx(np.mean([max(run) - run[-1] for run in test]))}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -325,7 +374,7 @@ def test_bad_arrays_and_labels_are_named():
         with pytest.raises(ValueError, match=next(iter(bad))):
             w2s.PatchData.from_arrays(**arrays)
     net = w2s.ReluCNN(9, 2)
-    with pytest.raises(ValueError, match="labels: expected 1 and -1"):
+    with pytest.raises(ValueError, match=r"labels: expected 1 and -1 .* found \[0.0, 1.0\]"):
         w2s.train_strong(net, made, (made.labels + 1) / 2, learning_rate=0.1, num_steps=1)
     with pytest.raises(ValueError, match="labels"):
         w2s.train_strong(net, made, made.labels[:3], learning_rate=0.1, num_steps=1)
@@ -344,12 +393,22 @@ def test_bad_arrays_and_labels_are_named():
         ({"batch_size": 13}, "batch_size=13"),
         ({"loss": "hinge"}, "loss='hinge'"),
         ({"test": w2s.PatchData(3, 8)}, "length"),
+        ({"test": w2s.PatchData(3, 9, dtype=torch.float32)}, "float32"),
     ],
 )
 def test_bad_training_arguments_are_named(arguments, message):
     made = small()
     with pytest.raises(ValueError, match=message):
         w2s.train_strong(w2s.ReluCNN(9, 2), made, made.labels, **{"learning_rate": 0.1, "num_steps": 10, **arguments})
+
+
+def test_batches_of_seeds_must_agree():
+    made, nets = w2s.PatchData(5, 9, seed=[0, 1]), w2s.ReluCNN(9, 2, seed=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"model \(3,\), data \(2,\)"):
+        w2s.train_strong(nets, made, made.labels, learning_rate=0.1, num_steps=1)
+    one = w2s.PatchData(4, 9, seed=5)
+    ends, h = w2s.train_strong(nets, one, one.labels, learning_rate=0.1, num_steps=2, test=one)
+    assert ends.weights.shape == (3, 2, 2, 9) and h.test_accuracy.shape == (3, 3)
 
 
 def test_other_bad_input_is_named():
@@ -376,25 +435,28 @@ def test_other_bad_input_is_named():
         w2s.scarce_run(10, 100)
     with pytest.raises(ValueError, match="coefficient=2"):
         w2s.LogConf(coefficient=2)
+    with pytest.raises(ValueError, match="flip_probability=2"):
+        w2s.ideal_pseudo_labels(small(), flip_probability=2)
     with pytest.raises(ValueError, match="labels='guess'"):
         w2s.teach(w2s.BEYOND, 10, 1, seeds=[0], labels="guess")
 
 
 # -- the claims: each check fails for a wrong variant -----------------------------------------------------------------
 
-SMALL = replace(w2s.BOOK, beyond_samples=2000, bridge_samples=1000, num_test=1000)
+SMALL = replace(w2s.BOOK, beyond_samples=2000, bridge_samples=1000, bridge_steps=60, num_test=1000)
 KAPPAS = {(200, 8000): (0.03, 0.3, 1, 3), (400, 8000): (0.03, 0.3, 1, 3), (400, 16_000): (0.03, 0.3, 1, 3)}
 KAPPAS |= {(400, 60_000): (0.1, 0.3, 1, 3)}
 
 
 @cache
-def long_run(labels="teacher", loss=None, decay=0.0, steps=400):
+def long_run(labels="teacher", loss=None, decay=0.0, steps=400, hard_patches="same"):
     """A run on the abundant side, one seed: 3000 samples in dimension 150."""
     arguments = {"loss": loss or "xent"}
+    setting = replace(w2s.BEYOND, hard_patches=hard_patches)
     if decay:
         arguments["optimizer"] = functools.partial(torch.optim.SGD, weight_decay=decay)
     log = sorted({0, 6, *range(10, steps + 1, 10)})
-    return w2s.teach(w2s.BEYOND, 3000, steps, seeds=[0], labels=labels, record=log, num_test=1000, **arguments)
+    return w2s.teach(setting, 3000, steps, seeds=[0], labels=labels, record=log, num_test=1000, **arguments)
 
 
 @cache
@@ -404,9 +466,9 @@ def few_samples():
 
 
 @cache
-def panel(number, steps, labels="teacher"):
+def panel(number, steps, labels="teacher", hard_patches="same"):
     n, dim, norm, rate, _ = w2s.BOOK.panels[number]
-    setting = w2s.Setting(dim, norm, rate, weak_samples=1000)
+    setting = w2s.Setting(dim, norm, rate, weak_samples=1000, hard_patches=hard_patches)
     return w2s.teach(setting, n, steps, seeds=[0], labels=labels, record=[steps], num_test=1000)
 
 
@@ -431,6 +493,21 @@ def boundary(n, dim=1000, steps=60):
     setting = replace(w2s.BOUNDARY, dim=dim)
     run = w2s.teach(setting, n, steps, seeds=[0], record=range(8, steps + 1, 4), num_test=200)
     return run.history.corrected.max(-1)
+
+
+@cache
+def gain_at_1000(labels):
+    config = replace(w2s.BOOK, sweep=((1000, 200),), num_test=500)
+    return w2s.gain_of_stopping(w2s.boundary_sweep(config, seeds=[0], labels=labels))[1000]
+
+
+def signs_kept(lesson):
+    of_another_start = w2s.ReluCNN(150, seed=77).weights.detach().numpy()[[0, 1], :, [2, 3]]
+    return (np.sign(lesson.history.hard_products[0, -1]) == np.sign(of_another_start)).mean()
+
+
+def least_product_at_6(lesson):
+    return np.abs(lesson.history.hard_products[:, lesson.history.at(6)]).min()
 
 
 def early_gap(lesson):
@@ -465,20 +542,20 @@ def uniform_flips_on_hard():
     return (made.kinds[flipped] == 1).double().mean().item()
 
 
+@cache
 def equal_ratio_spread():
     runs = [w2s.scarce_run(n, d, signal_hard=np.sqrt(0.3 * d / n), seeds=[0], num_test=1000) for n, d in KAPPAS]
     return np.ptp([run.hard.mean() for run in runs])
 
 
-def slope_of_the_ratio():
-    n, norms = np.array(w2s.BOOK.heat_samples), np.array(w2s.BOOK.heat_signals)
+def slope_of_the_ratio(config=w2s.BOOK):
+    n, norms = np.array(config.heat_samples), np.array(config.heat_signals)
     return w2s.contour_slope(n, norms, ndtr(0.008 * np.sqrt(np.outer(n, norms**2))))
 
 
 def bridges(labels, hard_patches):
     return [
-        w2s.best_hard(run).mean()
-        for run in w2s.bridge_ablation(SMALL, hard_patches, seeds=[0], num_steps=60, labels=labels).values()
+        w2s.best_hard(run).mean() for run in w2s.bridge_ablation(SMALL, hard_patches, seeds=[0], labels=labels).values()
     ]
 
 
@@ -526,6 +603,7 @@ CONTROLS = {
         ).accuracy.overall
     ),
     "C1d": uniform_flips_on_hard,
+    "C1e": lambda: w2s.linear_on_hard(0, num_samples=5000, kind=0, hard_patches="opposite"),
     "C2": without_negative_filters,
     "C3a": lambda: long_run().history.train_accuracy[:, long_run().history.at(60)],
     "C3b": lambda: long_run().history.test_accuracy.max(-1) - long_run().teacher.overall,
@@ -536,6 +614,10 @@ CONTROLS = {
     "C3g": lambda: drop(long_run("true")),
     "C3h": lambda: long_run("shuffled").history.test_accuracy.max(-1),
     "C3i": lambda: drop(long_run("true")),
+    "C3j": lambda: long_run(steps=60, hard_patches="opposite").teacher.overall,
+    "C3k": lambda: (lambda few: few.history.train_accuracy[:, -1] - 1 + few.flip_rate)(
+        panel(0, 200, hard_patches="opposite")
+    ),
     "C4a": lambda: long_run().history.train_accuracy[:, long_run().history.at(60)].min(),
     "C4b": lambda: max(run.loss.max() for run in transition(steps=3).values()),
     "C4c": lambda: [run.hard.mean() for run in transition("true").values()],
@@ -550,6 +632,8 @@ CONTROLS = {
     "C4j": lambda: [
         w2s.scarce_run(400, 16_000, kappa=1, p_both=p, seeds=[0], labels="true").hard.mean() for p in (0.65, 0.25)
     ],
+    "C4k": lambda: slope_of_the_ratio(w2s.FULL),
+    "C4l": equal_ratio_spread,
     "C5a": lambda: boundary(1000).max(),
     "C5b": lambda: boundary(1000),
     "C5c": lambda: dict(
@@ -574,14 +658,13 @@ CONTROLS = {
     "C6i": lambda: (lambda top: top[:, -1] / top.max(-1))(long_run("true").history.hard_products.max((-1, -2))),
     "C6j": lambda: few_samples().history.corrected.min(),
     "C6k": lambda: few_samples().history.test_accuracy.min(),
-    "C7a": lambda: (
-        np.sign(long_run().history.hard_products[0, -1])
-        == np.sign(w2s.ReluCNN(150, seed=77).weights.detach().numpy()[[0, 1], :, [2, 3]])
-    ).mean(),
-    "C7b": lambda: np.abs(long_run().history.hard_products[:, long_run().history.at(6)]).min(),
+    "C7a": lambda: signs_kept(long_run()),
+    "C7b": lambda: least_product_at_6(long_run()),
     "C7c": lambda: (lambda e: e[e > 1].mean() if (e > 1).any() else e.max())(
         long_run("shuffled").history.easy_products[0, long_run("shuffled").history.at(60)]
     ),
+    "C7d": lambda: signs_kept(long_run(steps=60, hard_patches="opposite")),
+    "C7e": lambda: least_product_at_6(long_run(steps=60, hard_patches="opposite")),
     "C8a": lambda: bridges("true", "same"),
     "C8b": lambda: bridges("true", "opposite"),
     "C8c": lambda: bridge(0.4),
@@ -592,6 +675,8 @@ CONTROLS = {
     "C9d": lambda: image_run().student.test_by_kind[:, 1].max(),
     "C10a": lambda: (sweep("true").best - sweep("true").final).mean(-1),
     "C10b": lambda: (sweep("shuffled").best - sweep("shuffled").teacher).mean(-1).min(),
+    "C10c": lambda: gain_at_1000("teacher"),
+    "C10d": lambda: gain_at_1000("true"),
     "D1a": lambda: watch().regret("last"),
     "D1b": lambda: watch().held_out_on_hard.mean(-1),
     "D1c": lambda: watch().regret("disagreement"),
@@ -607,6 +692,10 @@ CONTROLS = {
     "D4": lambda: w2s.output_factor_gap(rescale=False),
     "D5": lambda: w2s.chain(SMALL, seeds=[0], stop=400).history.test_accuracy[:, -1],
     "D6": lambda: dict.fromkeys(("teacher", "coin flips"), end_of(long_run("coin")).mean()),
+    "D7": lambda: dict.fromkeys(
+        ("0.55", "0.5", "0.45"),
+        long_run("coin").history.corrected[:, long_run("coin").history.at(200)].mean(),
+    ),
 }
 
 

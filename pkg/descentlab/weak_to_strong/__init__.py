@@ -30,8 +30,8 @@ paper                        here
 
 `patches` holds the data, `models` the two networks, `training` the fast exact trainers (their three forms are in
 `engines`, what they log in `history`), `losses` what a student may be asked to fit, `span` data of any dimension in the
-coordinates of their span, `protocol` the same protocol for your own models, `experiments` and `scarce` the paper's
-experiments, `beyond` those that are ours, and `results` the declared claims.
+coordinates of their span, `protocol` the same protocol for your own models, `propositions`, `experiments` and `scarce`
+the paper's experiments, `beyond` those that are ours, and `results` the declared claims.
 
 The public sources leave two conventions open: the patches of a hard-only sample, and the factor 1/m. Both readings are
 behind an argument (`hard_patches`, `average`).
@@ -64,18 +64,18 @@ from descentlab.weak_to_strong.experiments import (
     boundary_ratio,
     boundary_sweep,
     bridge_ablation,
-    ideal_accuracy,
-    linear_on_hard,
+    gain_of_stopping,
     portrait,
     steps_to_log,
     teach,
-    teacher_report,
+    three_panels,
     train_teacher,
 )
 from descentlab.weak_to_strong.history import History
 from descentlab.weak_to_strong.losses import CrossEntropy, LogConf, SmallLoss
 from descentlab.weak_to_strong.models import LinearCNN, ReluCNN, ideal_student, outputs
 from descentlab.weak_to_strong.patches import KINDS, PatchData, ideal_pseudo_labels
+from descentlab.weak_to_strong.propositions import ideal_accuracy, linear_on_hard, teacher_report
 from descentlab.weak_to_strong.protocol import Accuracy, Report, evaluate, pseudo_label, weak_to_strong
 from descentlab.weak_to_strong.results import CLAIMS
 from descentlab.weak_to_strong.scarce import Scarce, contour_slope, heat_map, scarce_run, signal_at
@@ -118,6 +118,7 @@ __all__ = [
     "contour_slope",
     "draw_in_span",
     "evaluate",
+    "gain_of_stopping",
     "heat_map",
     "ideal_accuracy",
     "ideal_pseudo_labels",
@@ -135,6 +136,7 @@ __all__ = [
     "stopping",
     "teach",
     "teacher_report",
+    "three_panels",
     "train_strong",
     "train_teacher",
     "train_weak",

@@ -46,7 +46,7 @@ def image_patches(
         Draw from the test images.
     seed : int
     """
-    images, targets = _signals(name, test)
+    images, targets = _signals(name)[test]
     layout = PatchData(num_samples, 5, probabilities=probabilities, hard_patches=hard_patches, seed=seed)
     labels, kinds = layout.labels.numpy(), layout.kinds.numpy()
     rng = np.random.default_rng([seed, 17])
@@ -68,11 +68,17 @@ def image_patches(
 
 
 @cache
-def _signals(name: str, test: bool) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    """Images as patches, shape (n, d), and their classes."""
+def _signals(name: str) -> tuple[tuple[torch.Tensor, NDArray[np.int64]], tuple[torch.Tensor, NDArray[np.int64]]]:
+    """Training and test images of the four classes as patches, shape (n, d), and their classes."""
     source = datasets.load(name)
-    images = ((source.test_inputs if test else source.inputs) - source.inputs.mean(0)).flatten(1)
-    return 1.5 * images / images.norm(dim=1, keepdim=True), (source.test_targets if test else source.targets).numpy()
+    mean, classes = source.inputs.mean(0), torch.tensor(sorted(sum(IMAGE_CLASSES.values(), ())))
+
+    def patches(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.int64]]:
+        used = torch.isin(targets, classes)
+        images = (inputs[used] - mean).flatten(1)
+        return 1.5 * images / images.norm(dim=1, keepdim=True), targets[used].numpy()
+
+    return patches(source.inputs, source.targets), patches(source.test_inputs, source.test_targets)
 
 
 @dataclass(frozen=True)

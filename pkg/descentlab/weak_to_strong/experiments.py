@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from descentlab.weak_to_strong.history import Array, History
-from descentlab.weak_to_strong.models import LinearCNN, ReluCNN, ideal_student
+from descentlab.weak_to_strong.history import Array, History, joined
+from descentlab.weak_to_strong.models import LinearCNN, ReluCNN
 from descentlab.weak_to_strong.patches import HardPatches, PatchData, ideal_pseudo_labels
 from descentlab.weak_to_strong.protocol import Accuracy, evaluate, pseudo_label
 from descentlab.weak_to_strong.training import train_strong, train_weak
@@ -31,16 +31,16 @@ class Config:
         Runs behind a statement.
     panels : tuple of (num_samples, dim, signal_hard, learning_rate, num_steps)
         The three runs of the first figure.
-    transition_seeds : int
-        Runs of a point of the data-scarce transition.
+    transition_seeds, heat_seeds : int
+        Runs of a point of the data-scarce transition, and of its heat map.
     heat_samples, heat_signals : tuple
         Grid of its heat map: student's samples, norms of the hard signal.
     sweep : tuple of (num_samples, num_steps)
         Runs of the phase portrait.
     overtraining_samples, overtraining_steps : int
         Size and length of the long run.
-    bridge_samples : int
-        Student's samples in the bridge-data ablation.
+    bridge_samples, bridge_steps : int
+        Student's samples and steps in the bridge-data ablation.
     beyond_samples : int
         Student's samples in the experiments that go beyond the paper.
     image_samples, image_steps : int
@@ -50,43 +50,54 @@ class Config:
     num_seeds: int
     panels: tuple[tuple[int, int, float, float, int], ...]
     transition_seeds: int
+    heat_seeds: int
     heat_samples: tuple[int, ...]
     heat_signals: tuple[float, ...]
     sweep: tuple[tuple[int, int], ...]
     overtraining_samples: int
     overtraining_steps: int
     bridge_samples: int
+    bridge_steps: int
     beyond_samples: int
     image_samples: int
     image_steps: int
     num_test: int
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of a run that starts at 0."""
+        return list(range(self.num_seeds))
+
 
 SMOKE = Config(
     num_seeds=2,
-    panels=((40, 1000, 2.5, 0.5, 100), (400, 1000, 2.5, 0.5, 100), (1500, 200, 3.0, 0.3, 100)),
+    panels=((40, 200, 2.5, 0.5, 60), (200, 200, 2.5, 0.5, 60), (1000, 100, 3.0, 0.3, 60)),
     transition_seeds=2,
-    heat_samples=(50, 100),
+    heat_seeds=1,
+    heat_samples=(25, 50),
     heat_signals=(4.0, 6.0, 8.0),
     sweep=tuple((n, 12) for n in (40, 100, 400, 1000, 2500, 8000)),
-    overtraining_samples=1000,
+    overtraining_samples=200,
     overtraining_steps=400,
-    bridge_samples=500,
-    beyond_samples=1000,
-    image_samples=300,
-    image_steps=60,
-    num_test=500,
+    bridge_samples=200,
+    bridge_steps=16,
+    beyond_samples=200,
+    image_samples=100,
+    image_steps=20,
+    num_test=300,
 )
 BOOK = Config(
     num_seeds=3,
     panels=((75, 2000, 2.5, 0.5, 200), (2000, 2000, 2.5, 0.5, 200), (20000, 2000, 2.5, 0.5, 60)),
     transition_seeds=4,
+    heat_seeds=2,
     heat_samples=(100, 141, 200, 283, 400),
     heat_signals=(3.0, 3.6, 4.3, 5.2, 6.2, 7.4),
     sweep=((40, 200), (100, 200), (400, 200), (1000, 200), (2500, 120), (8000, 80)),
     overtraining_samples=8000,
     overtraining_steps=400,
     bridge_samples=4000,
+    bridge_steps=120,
     beyond_samples=3000,
     image_samples=2000,
     image_steps=60,
@@ -94,8 +105,9 @@ BOOK = Config(
 )
 FULL = replace(
     BOOK,
-    num_seeds=10,
+    num_seeds=5,
     transition_seeds=16,
+    heat_seeds=8,
     heat_samples=(100, 119, 141, 168, 200, 238, 283, 336, 400),
     heat_signals=tuple(np.round(np.geomspace(3, 7.4, 11), 2).tolist()),
     sweep=tuple((n, 200) for n in (40, 60, 100, 160, 250, 400, 630, 1000, 1600, 2500, 4000, 8000)),
@@ -173,6 +185,7 @@ def teach(
     record: Sequence[int] | None = None,
     num_test: int = 2000,
     labels: Labels = "teacher",
+    flip_probability: float = 0.5,
     weak: LinearCNN | None = None,
     **training: Any,
 ) -> Lesson:
@@ -191,20 +204,25 @@ def teach(
     labels : {"teacher", "coin", "true", "shuffled"}
         What the student is trained on: the teacher's labels; those of a perfect linear teacher, who tosses a coin on
         hard-only samples; the truth; or the teacher's labels in random order, which say nothing.
+    flip_probability : float
+        Of the coin.
     weak : LinearCNN, optional
         Trained already, with a batch axis for the seeds.
     **training
         Passed to `train_strong`.
     """
-    if num_samples * setting.dim * len(seeds) > _MEMORY and len(seeds) > 1:
-        one = {"record": record, "num_test": num_test, "labels": labels, **training}
-        return _stack([teach(setting, num_samples, num_steps, seeds=[seed], **one) for seed in seeds])
-    roles = [[1000 * role + seed for seed in seeds] for role in range(4)]
     weak = train_teacher(setting, seeds) if weak is None else weak
+    if num_samples * setting.dim * len(seeds) > _MEMORY and len(seeds) > 1:
+        one: dict[str, Any] = {"record": record, "num_test": num_test, "labels": labels, **training}
+        one["flip_probability"] = flip_probability
+        teachers = [_part(weak, slice(i, i + 1)) for i in range(len(seeds))]
+        each = zip(seeds, teachers, strict=True)
+        return _stack([teach(setting, num_samples, num_steps, seeds=[s], weak=w, **one) for s, w in each])
+    roles = [[1000 * role + seed for seed in seeds] for role in range(4)]
     data, test = setting.data(num_samples, roles[1]), setting.data(num_test, roles[2])
     taught = {
         "teacher": lambda: pseudo_label(weak, data),
-        "coin": lambda: ideal_pseudo_labels(data, seed=seeds[0]),
+        "coin": lambda: ideal_pseudo_labels(data, flip_probability=flip_probability, seed=seeds[0]),
         "true": lambda: data.labels,
         "shuffled": lambda: pseudo_label(weak, data)[..., torch.as_tensor(_permutation(num_samples, seeds[0]))],
     }
@@ -232,15 +250,10 @@ def _permutation(size: int, seed: int) -> NDArray[np.int64]:
 
 def _stack(lessons: Sequence[Lesson]) -> Lesson:
     """Lessons of one seed each as one."""
-
-    def joined(name: str, of: Sequence[Any]) -> Any:
-        parts = [getattr(part, name) for part in of]
-        return parts[0] if name == "steps" or parts[0] is None else np.concatenate(parts)
-
-    histories, teachers = [lesson.history for lesson in lessons], [lesson.teacher for lesson in lessons]
-    history = History(**{f.name: joined(f.name, histories) for f in fields(History)})
-    teacher = Accuracy(*(joined(f.name, teachers) for f in fields(Accuracy)))
-    return Lesson(lessons[0].setting, teacher, joined("flip_rate", lessons), history)
+    teachers = [lesson.teacher for lesson in lessons]
+    teacher = Accuracy(*(np.concatenate([getattr(part, f.name) for part in teachers]) for f in fields(Accuracy)))
+    flips = np.concatenate([lesson.flip_rate for lesson in lessons])
+    return Lesson(lessons[0].setting, teacher, flips, joined([lesson.history for lesson in lessons]))
 
 
 def steps_to_log(num_steps: int, every: int = 10) -> list[int]:
@@ -248,56 +261,36 @@ def steps_to_log(num_steps: int, every: int = 10) -> list[int]:
     return sorted({*range(0, min(40, num_steps) + 1, 2), *range(40, num_steps + 1, every), num_steps})
 
 
-# What a linear model can do, and what a ReLU network can ---------------------------------------------------------------
+# The first figure ---------------------------------------------------------------------------------------------------------
 
 
-def linear_on_hard(
-    seed: int = 0, *, num_samples: int = 40_000, dim: int = 200, num_random: int = 5, kind: int = 1
-) -> Array:
-    """Accuracy on hard-only data of random linear models and, last, of a trained one; shape (num_random + 1,).
+def three_panels(
+    config: Config, *, seed: int = 0, few_seeds: int = 8, hard_patches: HardPatches = "same"
+) -> dict[int, Lesson]:
+    """Lessons by number of samples, from few to many; panels of one law share their teachers.
 
-    `kind` = 0 or 2 asks for easy-only or both-signal data instead.
+    Forty or a hundred samples are another story in each draw: such panels are run on `few_seeds` seeds, the others on
+    ``config.num_seeds``.
     """
-    setting = replace(ABUNDANT, dim=dim)
-    weak, _ = train_weak(setting.data(2000, seed))
-    test = replace(setting, probabilities=tuple(np.eye(3)[kind])).data(num_samples, seed + 1)  # type: ignore[arg-type]
-    scores = []
-    rng = np.random.default_rng([seed, 5])
-    for weights in [*rng.standard_normal((num_random, dim)), None]:
-        if weights is not None:
-            with torch.no_grad():
-                model = type(weak)(dim, dtype=torch.float32)
-                model.weight.copy_(torch.as_tensor(weights))
-        scores.append(evaluate(model if weights is not None else weak, test).overall)
-    return np.array(scores)
+    lessons: dict[int, Lesson] = {}
+    teachers: dict[Setting, LinearCNN] = {}
+    for n, dim, norm, rate, steps in config.panels:
+        setting = Setting(dim, norm, rate, hard_patches=hard_patches)
+        seeds = range(seed, seed + (few_seeds if n < 100 else config.num_seeds))
+        weak = teachers.get(setting)
+        if weak is None or len(weak.weight) < len(seeds):
+            weak = teachers[setting] = train_teacher(setting, seeds)
+        log = steps_to_log(steps)
+        taught: dict[str, Any] = {"seeds": seeds, "record": log, "num_test": config.num_test}
+        lessons[n] = teach(setting, n, steps, weak=_part(weak, slice(len(seeds))), **taught)
+    return lessons
 
 
-@dataclass(frozen=True)
-class TeacherReport:
-    """Teachers by seed: accuracy by kind, flip rate, and the fraction of flips that sit on hard-only data."""
-
-    accuracy: Accuracy
-    flip_rate: Array
-    flips_on_hard: Array
-
-    def by_kind(self) -> Array:
-        """Shape (seeds, 3)."""
-        return np.stack([self.accuracy.easy, self.accuracy.hard, self.accuracy.both], axis=-1)
-
-
-def teacher_report(seeds: Sequence[int], *, setting: Setting = ABUNDANT, num_test: int = 10_000) -> TeacherReport:
-    """Train teachers and see what they get wrong."""
-    weak = train_teacher(setting, seeds)
-    test = setting.data(num_test, [1000 + seed for seed in seeds])
-    flips = pseudo_label(weak, test) != test.labels
-    on_hard = (flips & (test.kinds == 1)).sum(-1) / flips.sum(-1)
-    return TeacherReport(evaluate(weak, test), flips.double().mean(-1).numpy(), on_hard.double().numpy())
-
-
-def ideal_accuracy(seed: int = 0, *, hard_patches: HardPatches = "same", num_samples: int = 20_000) -> float:
-    """Accuracy of the network whose filters are the signals."""
-    data = replace(ABUNDANT, hard_patches=hard_patches).data(num_samples, seed)
-    return float(evaluate(ideal_student(data), data).overall)
+def _part(weak: LinearCNN, index: slice) -> LinearCNN:
+    """Some of a batch of teachers."""
+    part = LinearCNN(weak.weight.shape[-1], batch=(0,), dtype=weak.weight.dtype)
+    part.weight, part.seen = torch.nn.Parameter(weak.weight.detach()[index]), weak.seen
+    return part
 
 
 # From scarce to abundant ------------------------------------------------------------------------------------------------
@@ -330,6 +323,12 @@ def boundary_sweep(config: Config, *, seeds: Sequence[int], **training: Any) -> 
 
 PORTRAIT = {40: 200, 100: 200, 400: 200, 1000: 200, 2500: 120, 8000: 80}
 """Samples, and the step up to which a run is judged."""
+
+
+def gain_of_stopping(sweep: Mapping[int, Lesson]) -> dict[int, float]:
+    """Best test accuracy over time minus that at the last step, by number of samples; means over seeds."""
+    tests = {n: lesson.history.test_accuracy for n, lesson in sweep.items()}
+    return {n: float((test.max(-1) - test[:, -1]).mean()) for n, test in tests.items()}
 
 
 @dataclass(frozen=True)
@@ -372,16 +371,16 @@ BRIDGES = (0.05, 0.1, 0.2, 0.4, 0.6)
 
 
 def bridge_ablation(
-    config: Config, hard_patches: HardPatches, *, seeds: Sequence[int], num_steps: int = 120, **training: Any
+    config: Config, hard_patches: HardPatches, *, seeds: Sequence[int], **training: Any
 ) -> dict[float, Lesson]:
     """Lessons by the fraction of both-signal samples, taken from the easy ones."""
     return {
         p: teach(
             replace(ABUNDANT, hard_patches=hard_patches, probabilities=(0.7 - p, 0.3, p)),
             config.bridge_samples,
-            num_steps,
+            config.bridge_steps,
             seeds=seeds,
-            record=range(8, num_steps + 1, 8),
+            record=range(8, config.bridge_steps + 1, 8),
             num_test=config.num_test,
             **training,
         )

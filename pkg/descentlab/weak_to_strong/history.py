@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,6 +64,13 @@ class History:
         if not found.size:
             raise ValueError(f"step={step} was not logged; logged are {self.steps.min()} … {self.steps.max()}")
         return int(found[0])
+
+
+def joined(parts: Sequence[History], join: Callable[[list[Array]], Array] = np.concatenate) -> History:
+    """Histories of several seeds as one: joined along their leading axis, or with ``numpy.stack`` given one."""
+    columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(History) if f.name != "steps"}
+    together: dict[str, Any] = {n: None if column[0] is None else join(column) for n, column in columns.items()}
+    return History(steps=parts[0].steps, **together)
 
 
 def by_kind(right: Tensor, kinds: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class LogConf:
         c = self.coefficient * (min(1.0, progress / self.warmup) if self.warmup else 1.0)
         if predicted.shape[-1] == 2:
             one = predicted[..., 1]
-            rank = one.argsort(-1).argsort(-1)
+            rank = _ranks(one)
             num_zeros = (labels[..., 0].mean(-1, keepdim=True) * one.shape[-1]).round()
             hard = (rank >= num_zeros).to(predicted.dtype)
             own = torch.stack([1 - hard, hard], dim=-1)
@@ -79,8 +79,15 @@ class SmallLoss:
         if progress < self.warmup:
             return labels, None
         likelihood = (predicted * labels).sum(-1)
-        rank = likelihood.argsort(-1, descending=True).argsort(-1)
+        rank = _ranks(-likelihood)
         return labels, (rank < self.keep * rank.shape[-1]).to(predicted.dtype)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Place of each value in rising order along the last axis."""
+    order = values.argsort(-1)
+    places = torch.arange(values.shape[-1], device=values.device).expand_as(order)
+    return torch.empty_like(order).scatter_(-1, order, places)
 
 
 def as_loss(loss: str | Loss) -> Loss:

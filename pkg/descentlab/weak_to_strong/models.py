@@ -34,7 +34,7 @@ class LinearCNN(nn.Module):
         if dim < 1:
             raise ValueError(f"dim={dim} must be at least 1")
         self.weight = nn.Parameter(torch.zeros(*batch, dim, dtype=dtype))
-        self.register_buffer("seen", torch.zeros(0, dtype=torch.float64), persistent=False)
+        self.register_buffer("seen", torch.zeros(0, dtype=torch.int64), persistent=False)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Outputs, shape (..., n), of patches, shape (..., n, q, d)."""

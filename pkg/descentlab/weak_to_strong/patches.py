@@ -143,7 +143,8 @@ class PatchData:
         self.labels = as_labels(labels, shape, patches)
         self.kinds = torch.as_tensor(kinds).to(torch.int64)
         if self.kinds.shape != shape or not bool(((self.kinds >= 0) & (self.kinds <= 2)).all()):
-            raise ValueError(f"kinds: expected 0, 1 or 2 of shape {tuple(shape)}, found {tuple(self.kinds.shape)}")
+            found = f"{torch.unique(self.kinds)[:5].tolist()} of shape {tuple(self.kinds.shape)}"
+            raise ValueError(f"kinds: expected 0, 1 or 2 of shape {tuple(shape)}, found {found}")
         self.rows = patches.reshape(*shape[:-1], shape[-1] * num_patches, dim)
         return self
 
@@ -183,6 +184,14 @@ class PatchData:
         part.rows = per_sample.reshape(*self.batch, -1, self.rows.shape[-1])
         return part
 
+    def of_seed(self, index: int) -> PatchData:
+        """One data set of a batch of them."""
+        part = object.__new__(PatchData)
+        part.num_patches, part.dim, part.signals = self.num_patches, self.dim, self.signals
+        part.labels, part.kinds, part.rows = self.labels[index], self.kinds[index], self.rows[index]
+        part.counts = None if self.counts is None else self.counts[index]
+        return part
+
     def to(self, device: str | torch.device) -> PatchData:
         """The same data on a device."""
         part = object.__new__(PatchData)
@@ -217,19 +226,30 @@ def as_labels(labels: Any, shape: Sequence[int], like: Tensor, name: str = "labe
     """Labels as a tensor of 1 and -1 beside `like`; ValueError where they are something else."""
     labels = torch.as_tensor(labels).to(device=like.device, dtype=like.dtype)
     if tuple(labels.shape) != tuple(shape) or not bool((labels.abs() == 1).all()):
-        raise ValueError(f"{name}: expected 1 and -1 of shape {tuple(shape)}, found shape {tuple(labels.shape)}")
+        found = f"{torch.unique(labels)[:5].tolist()} of shape {tuple(labels.shape)}"
+        raise ValueError(f"{name}: expected 1 and -1 of shape {tuple(shape)}, found {found}")
     return labels
 
 
-def ideal_pseudo_labels(data: PatchData, *, seed: int = 0) -> Tensor:
-    """Labels of a perfect linear teacher: true, but for hard-only samples, which are flipped with probability ½."""
-    flip = torch.as_tensor(np.random.default_rng([seed, 23]).random(tuple(data.labels.shape)) < 0.5)
-    return torch.where(flip.to(data.kinds.device) & (data.kinds == 1), -data.labels, data.labels)
+def ideal_pseudo_labels(data: PatchData, *, flip_probability: float = 0.5, seed: int = 0) -> Tensor:
+    """Labels of a perfect linear teacher: true, but for hard-only samples, which are flipped with probability ½.
+
+    Another `flip_probability` is that of a teacher who knows a little about hard signals, or is misled by them.
+    """
+    if not 0 <= flip_probability <= 1:
+        raise ValueError(f"flip_probability={flip_probability} must be in [0, 1]")
+    draws = np.random.default_rng([seed, 23]).random(tuple(data.labels.shape))
+    flip = torch.as_tensor(draws < flip_probability).to(data.kinds.device)
+    return torch.where(flip & (data.kinds == 1), -data.labels, data.labels)
 
 
 def fingerprints(data: PatchData) -> Tensor:
-    """A number a sample by which it is recognised; shape (all samples,), float64."""
+    """A number a sample by which it is recognised; shape (all samples,), int64.
+
+    The bits of its entries, mixed by random odd factors modulo 2^64: equal samples have equal numbers, whatever the
+    order of summation, and different ones differ but for a chance of about 2^-64 a pair.
+    """
     entries = data.rows.reshape(data.labels.numel(), -1)
-    some = entries[:, :: max(1, entries.shape[-1] // 64)].double()
-    mix = torch.arange(1, some.shape[-1] + 1, dtype=torch.float64, device=some.device).sqrt()
-    return (some * mix).sum(-1).round(decimals=8)
+    some = entries[:, :: max(1, entries.shape[-1] // 64)].double().contiguous().view(torch.int64)
+    factors = np.random.default_rng(37).integers(-(2**62), 2**62, some.shape[-1]) * 2 + 1
+    return ((some ^ (some >> 32)) * torch.as_tensor(factors, device=some.device)).sum(-1)

@@ -74,8 +74,9 @@ def scarce_run(
     return Scarce(value, h.train_accuracy[:, -1], h.loss[:, -1], h.test_by_kind[:, -1, 1], h.test_accuracy[:, -1])
 
 
-def heat_map(config: Config, *, dim: int = 60_000, seeds: Sequence[int] = (0, 1, 2)) -> dict[tuple[int, float], Scarce]:
+def heat_map(config: Config, *, dim: int = 60_000, seed: int = 0) -> dict[tuple[int, float], Scarce]:
     """Runs over the grid (num_samples, signal_hard) of the configuration."""
+    seeds = range(seed, seed + config.heat_seeds)
     return {
         (n, norm): scarce_run(n, dim, signal_hard=norm, seeds=seeds, num_test=config.num_test)
         for n in config.heat_samples

@@ -54,7 +54,7 @@ def draw_in_span(
     size = num_samples + 2 * num_filters
     if dim < NUM_SIGNALS + size:
         raise ValueError(f"dim={dim} must be at least 4 + num_samples + 2 num_filters = {NUM_SIGNALS + size}")
-    data = PatchData(num_samples, NUM_SIGNALS + size, noise=noise, seed=seed, dtype=dtype, **arguments)
+    data = PatchData(num_samples, NUM_SIGNALS + 1, noise=noise, seed=seed, dtype=dtype, **arguments)
     model = ReluCNN(NUM_SIGNALS + size, num_filters, init_scale=init_scale, seed=seed, dtype=dtype)
     seeds = [seed] if isinstance(seed, (int, np.integer)) else list(seed)
     factors = []
@@ -64,7 +64,7 @@ def draw_in_span(
         factor[np.diag_indices(size)] = np.sqrt(rng.chisquare(dim - NUM_SIGNALS - np.arange(size)))
         factors.append(factor)
     rows = torch.as_tensor(np.stack(factors), dtype=dtype).reshape(*data.batch, size, size)
-    data.rows = noise * rows[..., :num_samples, :]
+    data.dim, data.rows = NUM_SIGNALS + size, noise * rows[..., :num_samples, :]
     with torch.no_grad():
         filters = init_scale * rows[..., num_samples:, :]
         model.weights[..., NUM_SIGNALS:] = filters.unflatten(-2, (2, num_filters))

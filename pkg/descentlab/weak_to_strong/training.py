@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from descentlab.weak_to_strong.engines import ENGINES
-from descentlab.weak_to_strong.history import History, Log
+from descentlab.weak_to_strong.history import History, Log, joined
 from descentlab.weak_to_strong.losses import CrossEntropy, Loss, as_loss
 from descentlab.weak_to_strong.models import LinearCNN, ReluCNN, outputs
 from descentlab.weak_to_strong.patches import PatchData, as_labels, fingerprints
 
 Method = Literal["auto", "split", "gram", "autograd"]
 METHODS = ("auto", "split", "gram", "autograd")
+_LARGE = 3 * 2**20  # numbers in a data set beyond which a batch of them saves nothing
 
 
 def train_weak(
@@ -134,8 +135,13 @@ def train_strong(
         raise ValueError(f"batch_size={batch_size} must be between 1 and the {data.num_samples} samples")
     plain = optimizer is None and batch_size is None and not train_output
     engine_type = ENGINES[_choose(method, plain, model, data, num_steps)]
-    batch = torch.broadcast_shapes(model.weights.shape[:-3], data.batch)
+    batch = _common_batch(model, data, test)
     y = as_labels(labels, data.labels.shape, data.rows)
+    if len(data.batch) == len(batch) == 1 and batch[0] > 1 and data.rows[0].numel() > _LARGE and not data.rows.is_cuda:
+        arguments: dict[str, Any] = {"learning_rate": learning_rate, "num_steps": num_steps, "method": method}
+        arguments |= {"record": sorted(steps), "keep_predictions": keep_predictions, "loss": loss, "seed": seed}
+        arguments |= {"optimizer": optimizer, "batch_size": batch_size, "train_output": train_output}
+        return _one_by_one(model, data, y, test, arguments)
     engine = engine_type(_batched(model, batch, data.rows), data, test, learning_rate, optimizer, train_output)
     rule, log = as_loss(loss), Log(data, y, test, keep_predictions)
     orders = None if batch_size is None else _reshuffled(data.num_samples, batch_size, seed)
@@ -151,6 +157,25 @@ def train_strong(
     return engine.model(), log.history()
 
 
+def _one_by_one(
+    model: ReluCNN, data: PatchData, y: Tensor, test: PatchData | None, arguments: dict[str, Any]
+) -> tuple[ReluCNN, History]:
+    """A batch of large data sets: each is trained on to the end, so that it is read from the cache and not from memory."""
+    starts = _batched(model, data.batch, data.rows)
+    runs = []
+    for i in range(data.batch[0]):
+        start = copy.deepcopy(starts)
+        start.weights = torch.nn.Parameter(starts.weights.detach()[i])
+        start.output = torch.nn.Parameter(starts.output.detach()[i], requires_grad=False)
+        of_seed = None if test is None else test.of_seed(i) if test.batch else test
+        runs.append(train_strong(start, data.of_seed(i), y[i], test=of_seed, **arguments))
+    end = copy.deepcopy(starts)
+    with torch.no_grad():
+        end.weights.copy_(torch.stack([net.weights for net, _ in runs]))
+        end.output.copy_(torch.stack([net.output for net, _ in runs]))
+    return end, joined([history for _, history in runs], np.stack)
+
+
 def _choose(method: str, plain: bool, model: ReluCNN, data: PatchData, num_steps: int) -> str:
     if method not in METHODS:
         raise ValueError(f"method={method!r}; allowed are {', '.join(map(repr, METHODS))}")
@@ -162,6 +187,20 @@ def _choose(method: str, plain: bool, model: ReluCNN, data: PatchData, num_steps
     filters = 2 * model.num_filters
     gram = rows * rows * (length + num_steps * filters) + 2 * rows * length * filters
     return "gram" if plain and gram < num_steps * 2 * rows * length * filters else "split"
+
+
+def _common_batch(model: ReluCNN, data: PatchData, test: PatchData | None) -> tuple[int, ...]:
+    shapes = {"model": tuple(model.weights.shape[:-3]), "data": data.batch}
+    if test is not None:
+        shapes["test"] = test.batch
+        if test.rows.dtype != data.rows.dtype:
+            raise ValueError(f"test has numbers of type {test.rows.dtype}, data of type {data.rows.dtype}")
+    try:
+        np.broadcast_shapes(*shapes.values())  # that of torch imports a compiler
+    except ValueError:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"batches of seeds must agree or be absent; found {found}") from None
+    return tuple(np.broadcast_shapes(shapes["model"], shapes["data"]))
 
 
 def _batched(model: ReluCNN, batch: Sequence[int], like: Tensor) -> ReluCNN:
