@@ -4,6 +4,7 @@ import copy
 import warnings
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from tests.reference import sgmcmc as reference
 from torch import nn
 
-from descentlab import networks, sgmcmc
-from descentlab.sgmcmc import chains, expansion, experiments, images, official, preconditioning, toys
+from descentlab import data, networks, sgmcmc
+from descentlab.sgmcmc import chains, expansion, experiments, images, larger, official, preconditioning, toys
 from descentlab.sgmcmc.layouts import merge_parameters, product
 
+SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "cifar10-jpeg.npz"
 EXAMPLES = list(experiments.EXAMPLES)
 A = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
 
@@ -169,6 +171,24 @@ def test_optimizer_is_the_sampler():
     np.testing.assert_allclose(theta.detach(), expected, atol=1e-12)
 
 
+def test_optimizer_follows_a_schedule_and_keeps_parameters_from_gradients_that_are_not_finite():
+    schedule = sgmcmc.cyclical_schedule(0.1, cycle_length=5)
+    theta = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    optimizer = sgmcmc.SGHMC([theta], schedule, friction=2.0, temperature=0.7, generator=generator())
+    for _ in range(7):
+        optimizer.zero_grad()
+        quadratic(theta, None).backward()
+        optimizer.step()
+    sizes = [schedule(k) for k in range(7)]
+    expected = reference.sghmc(np.array([1.0, -2.0]), lambda x: A.numpy() @ x, noises(7), sizes, 2.0, 0.7)[-1][0]
+    np.testing.assert_allclose(theta.detach(), expected, atol=1e-12)
+    before = theta.detach().clone()
+    theta.grad = torch.full_like(theta, torch.nan)
+    with pytest.raises(sgmcmc.NonFiniteEnergy, match="chain 0 at step 7"):
+        optimizer.step()
+    assert torch.equal(theta.detach(), before)
+
+
 def test_cyclical_schedule():
     schedule = sgmcmc.cyclical_schedule(0.3, cycle_length=10, min_step_size=0.1, explore_fraction=0.5)
     assert schedule(0) == schedule(10) == 0.3
@@ -204,6 +224,10 @@ def test_bad_arguments_of_other_samplers():
         (lambda: sgmcmc.sgld(quadratic, step_size=0.1, temperature=-1), "temperature"),
         (lambda: sgmcmc.sgld(quadratic, step_size=0.6, curvature=4.0), "curvature=4.0"),
         (lambda: sgmcmc.sgnht(quadratic, step_size=0.1, friction=30.0), "friction"),
+        (lambda: sgmcmc.sgnht(quadratic, step_size=0.1, curvature=1000.0), "curvature=1000.0.*below 380"),
+        (lambda: sgmcmc.hmc(quadratic, step_size=0.1, curvature=500.0), "curvature=500.0.*below 400"),
+        (lambda: sgmcmc.sgld(quadratic, step_size="large"), "step_size='large' must be a number"),
+        (lambda: sgmcmc.sghmc(quadratic, step_size=0.1, friction="low"), "friction='low' must be a number"),
         (lambda: sgmcmc.psgld(quadratic, step_size=0.1, memory=1.0), "memory=1.0"),
         (lambda: sgmcmc.hmc(quadratic, step_size=0.1, num_steps=0), "num_steps=0"),
         (lambda: sgmcmc.hmc(quadratic, step_size=0.1, temperature=0.0), "temperature"),
@@ -217,6 +241,23 @@ def test_bad_arguments_of_other_samplers():
     ):
         with pytest.raises(ValueError, match=bad):
             build()
+
+
+def test_blocks_of_different_types_are_refused():
+    kernel = sgmcmc.sghmc(quadratic, step_size=0.1)
+    with pytest.raises(ValueError, match="same dtype"):
+        kernel.init({"a": torch.zeros(2), "b": torch.zeros(2).double()}, num_chains=1)
+
+
+def test_long_vectors_are_the_blocks():
+    """Blocks that are views of one vector give it back; others are copied into one."""
+    from descentlab.sgmcmc import _blocks
+
+    whole = torch.arange(10.0)
+    views = _blocks.parts(whole, [torch.zeros(2, 2), torch.zeros(2, 3)])
+    assert _blocks.flat(views) is whole
+    for others in (views[::-1], [views[0].T, views[1]], [views[0], views[1].clone()], views[:1]):
+        assert torch.equal(_blocks.flat(others), torch.cat([v.reshape(-1) for v in others]))
 
 
 def test_energies_that_are_not_finite_name_chain_and_step():
@@ -435,6 +476,7 @@ def test_bad_expansions_are_refused():
         (lambda: sgmcmc.expand(model, target="both"), "target='both'"),
         (lambda: sgmcmc.expand(model, prior_variance=0.0), "prior_variance=0.0"),
         (lambda: sgmcmc.expand(nn.ReLU()), "no layer"),
+        (lambda: sgmcmc.expand("network"), "model=str: expected a torch.nn.Module"),
         (lambda: sgmcmc.expand(model, where={"9": (1, 1)}), "'9'"),
         (lambda: sgmcmc.expand(model, where={"3": (1, 1)}), "SiLU"),
         (lambda: sgmcmc.expand(model, target="exact", factor_density="identity"), "precision"),
@@ -525,9 +567,60 @@ def test_sampling_resumes_where_it_was_killed(tmp_path, order):
     assert torch.equal(whole.energies, resumed.energies)
     with pytest.raises(ValueError, match="belongs to another run: seed"):
         sampled(order=order, model=build, checkpoint=path, seed=1)
+    with pytest.raises(ValueError, match="belongs to another run: settings"):
+        sampled(order=order, model=build, checkpoint=path, step_size=0.03)
     path.write_bytes(b"damaged")
     with pytest.raises(ValueError, match="not a checkpoint"):
         sampled(order=order, model=build, checkpoint=path)
+
+
+def test_a_run_that_dies_in_the_middle_of_a_sample_resumes(tmp_path):
+    """Killed in the third sample, after two were stored; the resumed run ends as one that was left alone."""
+    done = 0
+
+    def mortal(*args, **settings):
+        kernel = sgmcmc.sghmc(*args, **settings)
+
+        def step(*arguments):
+            nonlocal done
+            done += 1
+            if done == 11:
+                raise KeyboardInterrupt
+            return kernel.step(*arguments)
+
+        return replace(kernel, step=step)
+
+    path = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        sampled(kernel=mortal, checkpoint=path)
+    resumed, whole = sampled(checkpoint=path), sampled()
+    assert torch.equal(resumed.energies, whole.energies)
+    assert all(torch.equal(whole.samples[k], t) for k, t in resumed.samples.items())
+
+
+def test_a_run_that_blows_up_keeps_its_last_checkpoint(tmp_path):
+    path = tmp_path / "run.pt"
+    with pytest.raises(sgmcmc.NonFiniteEnergy, match=r"chain . at step") as caught:
+        sampled(step_size=lambda step: 0.02 if step < 4 else 1e15, checkpoint=path)  # in the second sample
+    assert all(torch.isfinite(t).all() for t in caught.value.state.params.values())
+    kept = sampled(checkpoint=path, num_samples=1, step_size=lambda _: 0.02)
+    assert torch.equal(kept.energies, sampled(num_samples=1, step_size=lambda _: 0.02).energies)
+
+
+def test_samples_of_a_large_network_are_evaluated_in_groups():
+    data = torch.randn(6, 2, 6, 6, generator=generator()), torch.arange(6) % 5
+    run = sgmcmc.sample_posterior(
+        small_network().float(), data, kernel=sgmcmc.sgld, step_size=1e-4, num_samples=3, num_chains=2, progress=False
+    )
+    torch.testing.assert_close(run.logits(data[0], group_size=4, batch_size=5), run.logits(data[0]))
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(5)])
+def test_networks_that_chains_cannot_share_are_refused(layer):
+    model = nn.Sequential(nn.Linear(6, 5), layer, nn.Linear(5, 4))
+    with pytest.raises(ValueError, match=r"'1' is a .* in training mode"):
+        sampled(model=model)
+    sampled(model=model.eval())
 
 
 def test_an_ensemble_predicts_with_plain_weights():
@@ -594,6 +687,7 @@ def test_bad_posteriors_are_refused():
         ({"num_chains": 0}, "num_chains=0"),
         ({"prior_variance": -1.0}, "prior_variance=-1.0"),
         ({"temperature": -1.0}, "temperature=-1.0"),
+        ({"kernel": "sghmc"}, "kernel='sghmc' must be a builder"),
     ):
         with pytest.raises(ValueError, match=message):
             sampled(**bad)
@@ -608,6 +702,36 @@ def test_the_authors_run_in_small():
         )
         assert run.num_samples == 2
         assert all(torch.isfinite(t).all() for t in run.samples.values())
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data/cifar10-jpeg.npz")
+def test_the_authors_run_on_cifar10_resumes(tmp_path, monkeypatch):
+    """A few steps of ResNet-20-FRN with the official constants on real images, stopped after the first cycle."""
+    import io
+
+    from PIL import Image
+
+    packed, made = np.load(SHARED), {}
+    for split, count in (("train", 50), ("test", 20)):
+        stream, ends = packed[f"{split}_jpeg"].tobytes(), packed[f"{split}_ends"][:count]
+        pairs = zip([0, *ends[:-1]], ends, strict=True)
+        made[f"{split}_images"] = np.stack(
+            [np.asarray(Image.open(io.BytesIO(stream[a:b])).convert("RGB")) for a, b in pairs]
+        )
+        made[f"{split}_labels"] = packed[f"{split}_labels"][:count]
+    np.savez(tmp_path / "cifar10.npz", **made)
+    monkeypatch.setenv("DESCENTLAB_DATA", str(tmp_path))
+    real = data.load("cifar10")
+    train, validation, test = official.splits(real)
+    assert [len(t) for t in (*train, *validation, *test)] == [40, 40, 10, 10, 20, 20]  # 40 960 of the 50 000
+    pixel = real.inputs[3, :, 5, 7].numpy()
+    np.testing.assert_allclose(train[0][3, :, 5, 7], (pixel - (0.49, 0.48, 0.44)) / 0.2, atol=1e-5)
+    few = {"cycle_length": 2, "num_chains": 2, "batch_size": 10, "device": "cpu"}
+    whole = experiments.run_on_cifar(real, num_cycles=2, **few)
+    monkeypatch.setenv("DESCENTLAB_CHECKPOINTS", str(tmp_path))
+    experiments.run_on_cifar(real, num_cycles=1, **few)
+    assert experiments.run_on_cifar(real, num_cycles=2, **few) == whole
+    assert [p.name for p in tmp_path.glob("*.pt")] == ["sgmcmc-px-0.pt"] and np.isfinite(whole["nll"])
 
 
 @settings(max_examples=20, deadline=None)
@@ -704,7 +828,7 @@ def slow_sghmc():
 @cache
 def unexpanded_depths():
     """No factors at four depths: the same run each time."""
-    same = images.compare_depths(digits(), "exact", [(0, 0)], num_cycles=2, num_dropped=1, num_chains=1)[0, 0]
+    same = larger.compare_depths(digits(), "exact", [(0, 0)], num_cycles=2, num_dropped=1, num_chains=1)[0, 0]
     return {str(k): same for k in ((0, 0), (1, 0), (1, 1), (2, 2))}
 
 
@@ -848,8 +972,8 @@ CONTROLS = {
     "C9h": lambda: [abs(scored(ensemble(PX)).mean(k) - slow_sghmc().mean(k)) for k in ("nll", "ambiguity")],
     "C9i": lambda: scored(ensemble(PX)).metrics["total_variation"] - slow_sghmc().metrics["total_variation"],
     "C9j": lambda: scored(gold()).metrics["single_nll"] - scored(gold()).mean("single_nll"),
-    "C10a": lambda: hardly_moved("nll", images.LARGER_METHODS, with_hmc=False),
-    "C10b": lambda: hardly_moved("ambiguity", images.LARGER_METHODS, with_hmc=False),
+    "C10a": lambda: hardly_moved("nll", larger.LARGER_METHODS, with_hmc=False),
+    "C10b": lambda: hardly_moved("ambiguity", larger.LARGER_METHODS, with_hmc=False),
     "C11a": lambda: {k: d.scores.mean("ambiguity") for k, d in unexpanded_depths().items()},
     "C11b": lambda: 1.0 if unexpanded_depths()["(2, 2)"] is unexpanded_depths()["(0, 0)"] else np.nan,
     "C11c": lambda: {k: d.largest for k, d in unexpanded_depths().items()},

@@ -25,8 +25,8 @@ expanded, standard parametrisation            `expand(model)`, `merge(model)`
 ============================================  ===============================
 
 `kernels` holds the samplers, `moments` their stationary moments in closed form, `expansion` and `preconditioning` the
-expansion, `posterior` the loop around them and `diagnostics` what comes out; `toys`, `images`, `official` and
-`experiments` are the paper's experiments, and `results` the declared claims.
+expansion, `posterior` the loop around them, `ensemble` and `diagnostics` what comes out; `toys`, `images`, `larger`,
+`official` and `experiments` are the paper's experiments, and `results` the declared claims.
 """
 
 from descentlab.sgmcmc.diagnostics import (
@@ -40,6 +40,7 @@ from descentlab.sgmcmc.diagnostics import (
     ensemble_metrics,
     likeness,
 )
+from descentlab.sgmcmc.ensemble import Ensemble
 from descentlab.sgmcmc.expansion import (
     Expansion,
     InducedPrior,
@@ -63,7 +64,7 @@ from descentlab.sgmcmc.moments import (
     sgnht_moments,
 )
 from descentlab.sgmcmc.optimizer import SGHMC
-from descentlab.sgmcmc.posterior import Ensemble, posterior_energy, sample_posterior
+from descentlab.sgmcmc.posterior import posterior_energy, sample_posterior
 from descentlab.sgmcmc.preconditioning import (
     effective_step,
     expected_move,

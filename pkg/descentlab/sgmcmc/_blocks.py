@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -68,16 +68,16 @@ def settings(value: Setting, names: Sequence[str], blocks: Sequence[Tensor], arg
 
 
 class Remembered:
-    """A setting that stays the same, fitted to the blocks once."""
+    """A setting that stays the same, fitted to the blocks and laid out with `level` once."""
 
     def __init__(self, value: Setting, argument: str):
         self.value, self.argument = value, argument
-        self._fitted: dict[Any, list[float | Tensor]] = {}
+        self._fitted: dict[Any, float | Tensor] = {}
 
-    def __call__(self, names: Sequence[str], blocks: Sequence[Tensor]) -> list[float | Tensor]:
+    def __call__(self, names: Sequence[str], blocks: Sequence[Tensor]) -> float | Tensor:
         key = (blocks[0].device, blocks[0].dtype, *((name, b.shape) for name, b in zip(names, blocks, strict=True)))
         if key not in self._fitted:
-            self._fitted = {key: settings(self.value, names, blocks, self.argument)}
+            self._fitted = {key: level(settings(self.value, names, blocks, self.argument), blocks)}
         return self._fitted[key]
 
 
@@ -87,13 +87,20 @@ def _fit(value: Any, block: Tensor, argument: str) -> float | Tensor:
     if value.ndim == 1 and len(value) == len(block):
         value = value.reshape(-1, *[1] * (block.ndim - 1))
     value = value.to(block.device, block.dtype)
-    try:
-        fits = torch.broadcast_shapes(value.shape, block.shape) == block.shape
-    except RuntimeError:
-        fits = False
+    missing = block.ndim - value.ndim  # torch.broadcast_shapes would load sympy, which takes seconds
+    fits = missing >= 0 and all(n in (1, m) for n, m in zip(value.shape, block.shape[max(missing, 0) :], strict=True))
     if not fits:
         raise ValueError(f"{argument}: shape {tuple(value.shape)} does not broadcast against {tuple(block.shape)}")
     return value
+
+
+def check_numbers(value: Setting, argument: str) -> None:
+    """Raise unless a setting is a number or tensor, or a mapping to such."""
+    for entry in value.values() if isinstance(value, Mapping) else [value]:
+        if isinstance(entry, str) or not isinstance(entry, (Tensor, SupportsFloat)):
+            raise ValueError(
+                f"{argument}={value!r} must be a number or tensor, or a mapping from names of blocks to them"
+            )
 
 
 def smallest(value: Setting) -> float:
@@ -113,9 +120,47 @@ def combine(function: Callable[..., Any], *values: Setting) -> Setting:
 
 def normals(like: Sequence[Tensor], generator: torch.Generator | None) -> list[Tensor]:
     """Standard normal numbers in the shapes of `like`, from one draw."""
-    sizes = [t.numel() for t in like]
-    flat = torch.randn(sum(sizes), generator=generator, device=like[0].device, dtype=like[0].dtype)
-    return [part.view(t.shape) for part, t in zip(flat.split(sizes), like, strict=True)]
+    total = sum(t.numel() for t in like)
+    return parts(torch.randn(total, generator=generator, device=like[0].device, dtype=like[0].dtype), like)
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """All entries in one vector, block after block: the one that the blocks are views of, or else a copy.
+
+    Updates of one long vector cost a fraction of those of many short tensors; `parts` gives the blocks back.
+    """
+    if len(tensors) == 1:
+        return tensors[0].reshape(-1)
+    base, place = tensors[0]._base, 0
+    for tensor in tensors:
+        if base is None or tensor._base is not base or tensor.storage_offset() != place or not tensor.is_contiguous():
+            return torch.cat([t.reshape(-1) for t in tensors])
+        place += tensor.numel()
+    assert base is not None
+    return base if base.ndim == 1 and base.numel() == place else torch.cat([t.reshape(-1) for t in tensors])
+
+
+def parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Views of a vector in the shapes of `like`, block after block."""
+    pieces = vector.split([t.numel() for t in like])
+    return [piece.view(t.shape) for piece, t in zip(pieces, like, strict=True)]
+
+
+def level(values: Sequence[float | Tensor], like: Sequence[Tensor]) -> float | Tensor:
+    """A setting of each block as one number where it is the same for all, else a vector in the layout of `flat`."""
+    first = values[0]
+    if not isinstance(first, Tensor) and all(not isinstance(v, Tensor) and v == first for v in values):
+        return first
+    rows = [
+        v.expand(t.shape).reshape(-1) if isinstance(v, Tensor) else t.new_full((t.numel(),), v)
+        for v, t in zip(values, like, strict=True)
+    ]
+    return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+def add_(x: Tensor, y: Tensor, factor: float | Tensor, sign: int = 1) -> Tensor:
+    """``x + sign * factor * y`` in place of `x`."""
+    return x.addcmul_(y, factor, value=sign) if isinstance(factor, Tensor) else x.add_(y, alpha=sign * factor)
 
 
 def add(x: Tensor, y: Tensor, factor: float | Tensor) -> Tensor:

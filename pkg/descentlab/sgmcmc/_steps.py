@@ -34,22 +34,33 @@ class Target:
         limit: Callable[[], str] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         value, gradients = self._evaluate(state.params, batch, theta)
-        if check and not bool(torch.isfinite(torch.stack([value.sum(), *(g.sum() for g in gradients)])).all()):
-            bad = ~torch.isfinite(value)
-            what = "energy" if bool(bad.any()) else "gradient"
-            for gradient in gradients:
-                bad = bad | ~torch.isfinite(gradient.reshape(len(gradient), -1)).all(1)
-            if bool(bad.any()):
-                chain = int(torch.nonzero(bad)[0])
-                found = f"is {float(value[chain])}" if what == "energy" else "is not finite"
-                hint = f"; a stable step has {limit()}" if limit is not None else ""
-                raise NonFiniteEnergy(
-                    f"the {what} of chain {chain} at step {state.step} {found}{hint}",
-                    state=state,
-                    chain=chain,
-                    step=state.step,
-                )
+        if check:
+            sums = torch.stack([g.sum() for g in gradients])
+            self.verify(state, value, gradients, sums.sum(), limit=limit)
         return value, gradients
+
+    def verify(
+        self,
+        state: State,
+        value: Tensor,
+        gradients: list[Tensor],
+        total: Tensor,
+        *,
+        limit: Callable[[], str] | None = None,
+    ) -> None:
+        """Raise if an energy or gradient is not finite; `total` is the sum of all gradients, which tells at once."""
+        if bool(torch.isfinite(total + value.sum())):
+            return
+        bad = ~torch.isfinite(value)
+        what = "energy" if bool(bad.any()) else "gradient"
+        for gradient in gradients:
+            bad = bad | ~torch.isfinite(gradient.reshape(len(gradient), -1)).all(1)
+        if bool(bad.any()):
+            chain = int(torch.nonzero(bad)[0])
+            found = f"is {float(value[chain])}" if what == "energy" else "is not finite"
+            hint = f"; a stable step has {limit()}" if limit is not None else ""
+            message = f"the {what} of chain {chain} at step {state.step} {found}{hint}"
+            raise NonFiniteEnergy(message, state=state, chain=chain, step=state.step)
 
     def _evaluate(self, like: Params, batch: Any, theta: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         if self.batched is not None:
@@ -115,6 +126,8 @@ def start(*, momentum: bool) -> Callable[..., State]:
     def init(params: Params, *, num_chains: int | None = None) -> State:
         """Chains at `params`, `num_chains` copies of it; None says that the first axis of `params` is the chains'."""
         _, tensors = blocks.split(params)
+        if len({(t.dtype, t.device) for t in tensors}) > 1:
+            raise ValueError("params: all blocks must have the same dtype and be on the same device")
         if num_chains is None:
             if any(t.ndim == 0 or len(t) != len(tensors[0]) for t in tensors):
                 raise ValueError("num_chains=None: every block needs the chains as its first axis")
@@ -122,8 +135,9 @@ def start(*, momentum: bool) -> Callable[..., State]:
             raise ValueError(f"num_chains={num_chains!r} must be a whole number, at least 1")
         else:
             tensors = [t.detach().unsqueeze(0).repeat(num_chains, *[1] * t.ndim) for t in tensors]
-        tensors = [t.detach().clone() for t in tensors]
-        zero = blocks.join(params, [torch.zeros_like(t) for t in tensors]) if momentum else None
+        start = torch.cat([t.detach().reshape(-1) for t in tensors])
+        tensors = blocks.parts(start, tensors)
+        zero = blocks.join(params, blocks.parts(torch.zeros_like(start), tensors)) if momentum else None
         return State(blocks.join(params, tensors), zero)
 
     return init
@@ -136,6 +150,9 @@ def first_size(step_size: Setting) -> Setting:
 
 def check_settings(*, step_size: Setting, temperature: float, friction: Setting = 0.0) -> None:
     first = first_size(step_size)
+    blocks.check_numbers(first, "step_size")
+    blocks.check_numbers(friction, "friction")
+    blocks.check_numbers(temperature, "temperature")
     if not (0 < blocks.smallest(first) < math.inf):
         raise ValueError(f"step_size={step_size!r} must be positive and finite")
     if not (0 <= temperature < math.inf):
@@ -173,6 +190,11 @@ def heat_of(temperature: float, step_size: Setting, step: int) -> float:
 
 def root(value: float | Tensor) -> float | Tensor:
     return value.sqrt() if isinstance(value, Tensor) else math.sqrt(value)
+
+
+def level_step(step_size: Setting, step: int, names: list[str], theta: list[Tensor]) -> float | Tensor:
+    """The step size of a step, as one number or in the layout of `blocks.flat`."""
+    return blocks.level(step_sizes(step_size, step, names, theta), theta)
 
 
 def kinetic_energy(momenta: list[Tensor]) -> Tensor:

@@ -21,7 +21,20 @@ def chain_forward(model: nn.Module) -> Forward:
     callable, (params, inputs) -> outputs
         `params` by name, with the chains as their first axis; `inputs` of shape (chains, batch, …), or (1, batch, …)
         where all chains see the same; outputs of shape (chains, batch, …). Buffers are the model's own.
+
+    Raises
+    ------
+    ValueError
+        The model drops units at random, or tracks statistics of its batches.
     """
+    for name, module in model.named_modules():
+        drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+        tracks = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        if module.training and (drops or tracks):
+            raise ValueError(
+                f"model: {name!r} is a {type(module).__name__} in training mode, whose randomness or running statistics "
+                "chains cannot share; call model.eval(), or use a normalisation without them"
+            )
     return _by_hand(model, "") or _by_vmap(model)
 
 

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -96,9 +95,9 @@ def disagreement(logits: Tensor) -> float:
 
 def auroc(positive: Tensor, negative: Tensor) -> float:
     """Probability that a positive scores higher than a negative, ties counting half."""
-    ranks = rankdata(torch.cat([positive, negative]).cpu().numpy())
-    count = len(positive)
-    return float((ranks[:count].sum() - count * (count + 1) / 2) / (count * len(negative)))
+    ordered = negative.sort().values
+    below, up_to = (torch.searchsorted(ordered, positive, right=right) for right in (False, True))
+    return float((below + up_to).double().sum() / (2 * len(positive) * len(negative)))
 
 
 class Likeness(NamedTuple):

@@ -115,6 +115,8 @@ def expand(
     ValueError
         `model` is expanded already, an argument is out of range, or nothing can be expanded.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model={type(model).__name__}: expected a torch.nn.Module")
     if getattr(model, _MARK, None) is not None or any(parametrize.is_parametrized(m) for m in model.modules()):
         raise ValueError("model is expanded already; merge it first")
     for name, count in (("left", left), ("right", right)):
@@ -277,7 +279,8 @@ def _factor_terms(mark: Expansion, params: Mapping[str, Tensor]) -> Tensor:
 def _squares(params: Mapping[str, Tensor], shapes: Mapping[str, int], names: Iterable[str]) -> Tensor:
     """Sum of squares of the named parameters, over all axes but the leading ones."""
     rows = [params[n].reshape(*params[n].shape[: params[n].ndim - shapes[n]], -1) for n in names]
-    return torch.cat(rows, dim=-1).square().sum(-1)
+    flat = torch.cat(rows, dim=-1)
+    return torch.linalg.vecdot(flat, flat)
 
 
 class InducedPrior(NamedTuple):

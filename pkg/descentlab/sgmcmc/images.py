@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from descentlab import data
 from descentlab.networks import seeded
 from descentlab.sgmcmc import diagnostics, expansion
+from descentlab.sgmcmc.ensemble import Ensemble
 from descentlab.sgmcmc.kernels import hmc, sghmc, sgnht
-from descentlab.sgmcmc.posterior import Ensemble, posterior_energy, sample_posterior
+from descentlab.sgmcmc.posterior import posterior_energy, sample_posterior
 from descentlab.sgmcmc.schedules import cyclical_schedule
 
 
@@ -42,6 +45,7 @@ class Images:
     deviation: float = 1.0
 
 
+@lru_cache(maxsize=4)
 def load_images(
     name: str, *, num_samples: int, num_validation: int = 1000, num_test: int = 2000, seed: int = 0
 ) -> Images:
@@ -338,85 +342,6 @@ def separation(ensemble: Ensemble, *, apart: int) -> float:
     return float((unit[:, apart:] - unit[:, :-apart]).norm(dim=-1).mean())
 
 
-# -- longer runs on a larger network --------------------------------------------------------------------------------
-
-LARGER: dict[str, Any] = {"widths": (64, 64), "cycle_length": 300}
-# fmt: off
-LARGER_METHODS = (
-    Method("SGHMC, h = 1e-3", 1e-3, 30.0),
-    Method("SGHMC, h = 2e-3", 2e-3, 15.0),
-    Method("PX paper, h = 1e-3", 1e-3, 30.0, 0.3, "paper", 0.1, 2.0),
-    Method("PX exact, h = 1e-3", 1e-3, 30.0, 30.0, "exact"),
-)
-# fmt: on
-
-
-def compare_larger(
-    images: Images, *, num_cycles: int = 15, num_dropped: int = 4, num_chains: int = 4, seed: int = 0
-) -> dict[str, Scores]:
-    """The samplers on 4000 images and hidden layers of 64 units."""
-    runs = run_methods(
-        LARGER_METHODS,
-        images,
-        num_cycles=num_cycles,
-        num_dropped=num_dropped,
-        num_chains=num_chains,
-        seed=seed,
-        **LARGER,
-    )
-    return {name: score(run, images) for name, run in runs.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class Depth:
-    """One depth of the ablation: scores, and the extreme singular values of the square hidden layer, averaged."""
-
-    scores: Scores
-    largest: float
-    smallest: float
-
-
-def compare_depths(
-    images: Images, target: str, depths: Sequence[tuple[int, int]], *, num_cycles: int = 10, num_dropped: int = 3,
-    num_chains: int = 3, seed: int = 0,
-) -> dict[tuple[int, int], Depth]:  # fmt: skip
-    """Expansions of several depths, all else equal: h = 7e-4, friction 30 everywhere."""
-    found = {}
-    for left, right in depths:
-        variance, precision = (0.2, None) if target == "exact" else (0.1, 2.0)
-        kind = target if left + right else None
-        method = Method("depth", 7e-4, 30.0, 30.0, kind, variance if kind else 0.2, precision, left, right)
-        run = run_methods(
-            [method], images, num_cycles=num_cycles, num_dropped=num_dropped, num_chains=num_chains, seed=seed, **LARGER
-        )["depth"]
-        square = next(t for t in run.samples.values() if t.ndim == 4 and t.shape[-1] == t.shape[-2])
-        values = torch.linalg.svdvals(square[:, -1])
-        found[left, right] = Depth(score(run, images), float(values[:, 0].mean()), float(values[:, -1].mean()))
-    return found
-
-
-def compare_temperatures(
-    images: Images, temperatures: Sequence[float] = (1.0, 0.1, 0.01), *, num_cycles: int = 12, num_dropped: int = 4,
-    num_chains: int = 4, seed: int = 0,
-) -> dict[str, list[Scores]]:  # fmt: skip
-    """SGHMC and the paper's expansion at several temperatures."""
-    found: dict[str, list[Scores]] = {}
-    for base in (LARGER_METHODS[1], LARGER_METHODS[2]):
-        for temperature in temperatures:
-            method = replace(base, temperature=temperature)
-            run = run_methods(
-                [method],
-                images,
-                num_cycles=num_cycles,
-                num_dropped=num_dropped,
-                num_chains=num_chains,
-                seed=seed,
-                **LARGER,
-            )
-            found.setdefault(base.name, []).append(score(run[base.name], images))
-    return found
-
-
 def thermostat_temperatures(
     images: Images, *, num_chains: int = 3, num_steps: int = 1500, seed: int = 0
 ) -> dict[str, float]:
@@ -429,7 +354,7 @@ def thermostat_temperatures(
         per_block=True,
         step_size=method.step_size,
         friction=10.0,
-        num_samples=num_steps // 20,
+        num_samples=max(1, num_steps // 20),
         num_dropped=num_steps // 20,
         steps_per_sample=10,
         num_chains=num_chains,
@@ -452,6 +377,23 @@ def count_operations(
     }
     leaves = {k: p.requires_grad_() for k, p in leaves.items()}
     batch = torch.zeros(num_chains, batch_size, 196), torch.zeros(num_chains, batch_size, dtype=torch.long)
-    with FlopCounterMode(display=False) as counter:
+    with _Products() as counter:
         torch.autograd.grad(energy(leaves, batch).sum(), list(leaves.values()))
-    return counter.get_total_flops() // num_chains
+    return counter.total // num_chains
+
+
+class _Products(TorchDispatchMode):
+    """Counts floating-point operations as ``FlopCounterMode`` does, without loading the compiler, which takes seconds."""
+
+    total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out

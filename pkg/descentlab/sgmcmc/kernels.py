@@ -30,6 +30,7 @@ from descentlab.sgmcmc._steps import (
     first_size,
     heat_of,
     kinetic_energy,
+    level_step,
     root,
     start,
     step_sizes,
@@ -51,6 +52,15 @@ class Builder(Protocol, Generic[P, K]):
 def _builder(function: Callable[P, Kernel]) -> Builder[P, Kernel]:
     function.build = function  # type: ignore[attr-defined]
     return cast("Builder[P, Kernel]", function)
+
+
+def _limit(step_size: Setting, friction: Setting, temperature: float, curvature: float | None) -> Watch:
+    """Refuses steps beyond the limit of stability of symplectic Euler, or watches where the curvature is not known."""
+    first = first_size(step_size)
+    limit = blocks.combine(lambda h, g: 2 * (2 - h * g) / h**2, first, friction)
+    rule = "step_size**2 * curvature must stay below 2 * (2 - friction * step_size)"
+    check_curvature(curvature, step_size, lambda _: limit, rule)
+    return Watch(temperature, blocks.smallest(limit))
 
 
 # -- the samplers ---------------------------------------------------------------------------------------------------
@@ -196,35 +206,24 @@ def sghmc(
     """
     target = Target(energy, log_posterior, batched, chain_batches)
     check_settings(step_size=step_size, temperature=temperature, friction=friction)
-    alpha = blocks.combine(lambda h, g: h * g, first_size(step_size), friction)
-    limit = blocks.combine(lambda h, a: 2 * (2 - a) / h**2, first_size(step_size), alpha)
-    check_curvature(
-        curvature, step_size, lambda _: limit, "step_size**2 * curvature must stay below 2 * (2 - friction * step_size)"
-    )
-    watch = Watch(temperature, blocks.smallest(limit))
+    watch = _limit(step_size, friction, temperature, curvature)
     frictions = blocks.Remembered(friction, "friction")
 
     def step(state: State, batch: Any, generator: torch.Generator | None = None) -> tuple[State, Info]:
         names, theta = blocks.split(state.params)
-        momenta = blocks.split(state.momentum)[1]
-        h = step_sizes(step_size, state.step, names, theta)
-        drag = frictions(names, theta)
+        r = blocks.flat(blocks.split(state.momentum)[1])
+        h = level_step(step_size, state.step, names, theta)
+        alpha = h * frictions(names, theta)
         heat = heat_of(temperature, step_size, state.step)
-        value, gradients = target(state, batch, theta, limit=watch.text)
-        noise = blocks.normals(theta, generator) if heat > 0 else theta
-        positions, moved = [], []
-        known: dict[tuple[int, int], tuple[Any, Any]] = {}  # factors of the momentum and of the noise, shared by blocks
-        for x, r, g, n, e, gamma in zip(theta, momenta, gradients, noise, h, drag, strict=True):
-            key = (id(e), id(gamma))
-            if key not in known:
-                a = e * gamma
-                known[key] = (1 - a, root(2 * a * heat))
-            kept, spread = known[key]
-            r = blocks.add(kept * r, g, -1 * e)
-            if heat > 0:
-                r = blocks.add(r, n, spread)
-            moved.append(r)
-            positions.append(blocks.add(x, r, e))
+        value, gradients = target(state, batch, theta, check=False)
+        g = blocks.flat(gradients)
+        target.verify(state, value, gradients, g.sum(), limit=watch.text)
+        r = blocks.add_((1 - alpha) * r, g, h, -1)
+        if heat > 0:
+            noise = torch.randn(r.shape, generator=generator, device=r.device, dtype=r.dtype)
+            r = blocks.add_(r, noise, root(2 * alpha * heat))
+        x = blocks.add(blocks.flat(theta), r, h)
+        positions, moved = blocks.parts(x, theta), blocks.parts(r, theta)
         watch(state.step, moved)
         params, momentum = blocks.join(state.params, positions), blocks.join(state.params, moved)
         after = replace(state, params=params, momentum=momentum, step=state.step + 1)
@@ -241,6 +240,7 @@ def sgnht(
     friction: float = 1.0,
     temperature: float = 1.0,
     per_block: bool = False,
+    curvature: float | None = None,
     log_posterior: Energy | None = None,
     batched: bool | None = None,
     chain_batches: bool = False,
@@ -258,10 +258,11 @@ def sgnht(
     per_block : bool
         One thermostat a block instead of one a chain.
 
-    Other parameters are those of `sghmc`; the step size is one number, or a function of the step to one.
+    Other parameters are those of `sghmc`, whose limit on the step is checked with the friction `friction`; the step size is one number, or a function of the step to one.
     """
     target = Target(energy, log_posterior, batched, chain_batches)
     check_settings(step_size=step_size, temperature=temperature, friction=friction)
+    watch = _limit(step_size, friction, temperature, curvature)
     plain = start(momentum=True)
 
     def init(params: Params, *, num_chains: int | None = None) -> State:
@@ -275,7 +276,7 @@ def sgnht(
         momenta = blocks.split(state.momentum)[1]
         h = step_sizes(step_size, state.step, names, theta)
         heat = heat_of(temperature, step_size, state.step)
-        value, gradients = target(state, batch, theta)
+        value, gradients = target(state, batch, theta, limit=watch.text)
         noise = blocks.normals(theta, generator) if heat > 0 else theta
         xis = state.thermostat if per_block else [state.thermostat] * len(theta)
         positions, moved = [], []
@@ -285,6 +286,7 @@ def sgnht(
                 r = blocks.add(r, n, root(2 * e * friction * heat))
             moved.append(r)
             positions.append(blocks.add(x, r, e))
+        watch(state.step, moved)
         squares = [blocks.mean_square(r) for r in moved]
         if per_block:
             thermostat: Any = [xi + e * (s - heat) for xi, s, e in zip(xis, squares, h, strict=True)]
@@ -309,6 +311,7 @@ def hmc(
     jitter: float = 0.0,
     metropolis: bool = True,
     accept_first: int = 0,
+    curvature: float | None = None,
     log_posterior: Energy | None = None,
     batched: bool | None = None,
     chain_batches: bool = False,
@@ -330,6 +333,8 @@ def hmc(
     """
     target = Target(energy, log_posterior, batched, chain_batches)
     check_settings(step_size=step_size, temperature=temperature)
+    rule = "step_size**2 * curvature must stay below 4"
+    check_curvature(curvature, step_size, lambda h: 4 / ((1 + jitter) * h) ** 2, rule)
     if temperature == 0:
         raise ValueError("temperature=0: HMC needs a positive temperature")
     if not (isinstance(num_steps, int) and num_steps >= 1):
@@ -344,15 +349,18 @@ def hmc(
         if jitter:
             spread = 1 + jitter * (2 * torch.rand(chains, generator=generator, device=device, dtype=dtype) - 1)
             h = [e * spread.reshape(-1, *[1] * (x.ndim - 1)) for e, x in zip(h, origin, strict=True)]
-        momenta = [n * math.sqrt(temperature) for n in blocks.normals(origin, generator)]
+        size = blocks.level(h, origin)
+        half = 0.5 * size
+        x, r = blocks.flat(origin), math.sqrt(temperature) * blocks.flat(blocks.normals(origin, generator))
         before, gradients = target(state, batch, origin)
-        kinetic = kinetic_energy(momenta)
-        theta, value = origin, before
-        for _ in range(num_steps):
-            momenta = [blocks.add(r, g, -0.5 * e) for r, g, e in zip(momenta, gradients, h, strict=True)]
-            theta = [blocks.add(x, r, e) for x, r, e in zip(theta, momenta, h, strict=True)]
+        kinetic = kinetic_energy(blocks.parts(r, origin))
+        r = blocks.add_(r, blocks.flat(gradients), half, -1)
+        for k in range(num_steps):
+            x = blocks.add(x, r, size)
+            theta = blocks.parts(x, origin)
             value, gradients = target(state, batch, theta, check=False)
-            momenta = [blocks.add(r, g, -0.5 * e) for r, g, e in zip(momenta, gradients, h, strict=True)]
+            r = blocks.add_(r, blocks.flat(gradients), size if k < num_steps - 1 else half, -1)
+        momenta = blocks.parts(r, origin)
         gain = (before + kinetic - value - kinetic_energy(momenta)) / temperature
         acceptance = torch.nan_to_num(gain.clamp(max=0).exp(), nan=0.0)  # a path that left the finite is rejected
         uniform = torch.rand(chains, generator=generator, device=device, dtype=dtype)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
+from descentlab.data import Dataset
 from descentlab.networks import resnet20_frn
 from descentlab.sgmcmc.expansion import expand, expansion_of, induced_prior
 
@@ -41,6 +43,32 @@ BASELINES = {"SGLD": (0.153, 0.473, 0.182), "SGHMC": (0.132, 0.409, 0.181), "SGN
 """Error, negative log-likelihood and ambiguity of other samplers on the same data, means of 8 runs."""
 
 
+def normalised(images: Tensor) -> Tensor:
+    """Colour images with values in [0, 1] as the authors' network takes them, shape (n, 3, height, width)."""
+    return (images - images.new_tensor(MEANS).view(3, 1, 1)) / DEVIATION
+
+
+def splits(images: Dataset) -> tuple[Pair, Pair, Pair]:
+    """Training, validation and test images of CIFAR-10 with their labels, normalised, as in the authors' runs.
+
+    The first 40 960 images train and the others validate; of a smaller set that share.
+    """
+    count = len(images.inputs) * NUM_TRAINING // 50_000
+    inputs = normalised(images.inputs)
+    return (
+        (inputs[:count], images.targets[:count]),
+        (inputs[count:], images.targets[count:]),
+        (normalised(images.test_inputs), images.test_targets),
+    )
+
+
+Pair = tuple[Tensor, Tensor]
+NUM_TRAINING = 40_960
+"""Training images of the authors' runs; the other 9 040 of the 50 000 are for validation."""
+
+MEANS, DEVIATION = (0.49, 0.48, 0.44), 0.2
+
+
 class Constants(NamedTuple):
     """Settings of one of the authors' runs."""
 
@@ -61,6 +89,7 @@ def predicted_norms(*, factor_precision: float = 2.0, prior_variance: float = 0.
     :math:`E \|W\|^2` adds up the variances of `induced_prior` over the layers; vectors are products with left factors
     only.
     """
+    sizes = {name: t.numel() for name, t in resnet20_frn().named_parameters()}
     network = expand(resnet20_frn())
     p = factor_precision**-0.5
     total, added = 0.0, 0
@@ -71,9 +100,9 @@ def predicted_norms(*, factor_precision: float = 2.0, prior_variance: float = 0.
             total += int(np.prod(group.shape)) * entry.variance
         total += len(group.vectors) * m * vector
         added += group.left * m * m + (group.right * group.shape[1] ** 2 if group.right else 0)
-    parameters = sum(t.numel() for t in resnet20_frn().parameters())
+    parameters = sum(sizes.values())
     expanded = {g.name(t) for g in expansion_of(network).groups for t in (g.weight, *g.vectors) if t is not None}
-    plain = sum(t.numel() for name, t in resnet20_frn().named_parameters() if name not in expanded)
+    plain = sum(size for name, size in sizes.items() if name not in expanded)
     total += plain * prior_variance
     return {
         "‖W‖, PX": total**0.5,

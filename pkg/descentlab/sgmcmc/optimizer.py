@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from descentlab.sgmcmc.state import NonFiniteEnergy, State
+
 
 class SGHMC(torch.optim.Optimizer):
     r"""The sampler `sghmc` behind the interface of an optimizer: one chain, parameters changed in place.
@@ -20,7 +22,9 @@ class SGHMC(torch.optim.Optimizer):
     ----------
     params : iterable
         Parameters, or groups with their own ``step_size`` and ``friction``, as factors of an expansion may want.
-    step_size, friction, temperature : float
+    step_size : float or callable
+        A callable, such as `cyclical_schedule` makes, is given the number of steps done.
+    friction, temperature : float
     num_samples : float
         N: gradients are multiplied by it, so that the loss can be the mean over a batch. 1 if it is the energy itself.
     prior_variance : float, optional
@@ -32,12 +36,14 @@ class SGHMC(torch.optim.Optimizer):
     ------
     ValueError
         A step size is not positive, a friction or temperature negative, or friction × step_size at least 2.
+    NonFiniteEnergy
+        By a step that finds a loss or gradient that is not finite: nothing has been moved then.
     """
 
     def __init__(
         self,
         params: Iterable[Any],
-        step_size: float,
+        step_size: float | Callable[[int], float],
         *,
         friction: float = 1.0,
         temperature: float = 1.0,
@@ -51,7 +57,8 @@ class SGHMC(torch.optim.Optimizer):
             raise ValueError(f"num_samples={num_samples!r}, prior_variance={prior_variance!r} must be positive")
         super().__init__(params, {"step_size": step_size, "friction": friction})
         for group in self.param_groups:
-            h, gamma = group["step_size"], group["friction"]
+            h, gamma = _size(group["step_size"], 0), group["friction"]
+            group.setdefault("num_steps", 0)
             if not 0 < h < math.inf:
                 raise ValueError(f"step_size={h!r} must be positive and finite")
             if not 0 <= gamma * h < 2:
@@ -66,8 +73,11 @@ class SGHMC(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._verify(loss)
         for group in self.param_groups:
-            h, alpha = group["step_size"], group["step_size"] * group["friction"]
+            h = _size(group["step_size"], group["num_steps"])
+            alpha = h * group["friction"]
+            group["num_steps"] += 1
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -85,3 +95,19 @@ class SGHMC(torch.optim.Optimizer):
                     momentum.add_(noise, alpha=math.sqrt(2 * alpha * self.temperature))
                 parameter.add_(momentum, alpha=h)
         return loss
+
+    def _verify(self, loss: Any) -> None:
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        sums = [g.sum() for g in gradients] + ([loss.detach()] if isinstance(loss, Tensor) else [])
+        if not sums or bool(torch.isfinite(torch.stack([s.reshape(()) for s in sums])).all()):
+            return
+        step = self.param_groups[0]["num_steps"]
+        params = [p.detach().unsqueeze(0) for group in self.param_groups for p in group["params"]]
+        message = (
+            f"the loss or gradient of chain 0 at step {step} is not finite; the parameters are those before the step"
+        )
+        raise NonFiniteEnergy(message, state=State(params, None, step), chain=0, step=step)
+
+
+def _size(step_size: float | Callable[[int], float], step: int) -> float:
+    return step_size(step) if callable(step_size) else step_size

@@ -168,16 +168,20 @@ def _nine(kind: str) -> tuple[Callable[[Any, Any], Tensor], Callable[[Any], Tens
             w = (params["P"] @ w.unsqueeze(-1)).squeeze(-1)
         return w * params["q"].unsqueeze(-1) if "q" in params else w
 
+    pulls = NINE.T / NINE_DEVIATION**2
+    offsets = -NINE.square().sum(1) / (2 * NINE_DEVIATION**2)
+
     def energy(params: dict[str, Tensor], _: Any) -> Tensor:
-        squares = (product(params).unsqueeze(1) - NINE).square().sum(-1)
-        u = -torch.logsumexp(-squares / (2 * NINE_DEVIATION**2), dim=1)
+        w = product(params)
+        squares = w.square().sum(-1) / (2 * NINE_DEVIATION**2)
+        u = squares - torch.logsumexp(torch.addmm(offsets, w, pulls), dim=1)
         if kind == "gaussian":
             squared_norm = params["P"].square().sum((-2, -1)) + params["q"].square()
             return u + 0.5 * squared_norm + params["v"].square().sum(-1) / 8
         if "P" in params:  # one column: |det P| of the Jacobian, and the density |det P| exp(-3 |P|² / 2)
-            p = params["P"]
-            logdet = (p[:, 0, 0] * p[:, 1, 1] - p[:, 0, 1] * p[:, 1, 0]).abs().log()
-            u = u - 2 * logdet + 1.5 * p.square().sum((-2, -1))
+            p = params["P"].flatten(1)
+            a, b, c, d = p.unbind(1)
+            u = u - 2 * (a * d - b * c).abs().log() + 1.5 * p.square().sum(1)
         if "q" in params:  # two rows: q² of the Jacobian, and the density |q| exp(-q²)
             u = u - 3 * params["q"].abs().log() + params["q"].square()
         return u
