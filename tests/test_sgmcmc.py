@@ -46,6 +46,27 @@ def run(kernel, count, *, start=(1.0, -2.0), num_chains=1, seed=0):
 # -- the samplers -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("build", [sgmcmc.sgld, sgmcmc.psgld])
+def test_without_inertia_friction_slows_time(build):
+    slow, _ = run(build(quadratic, step_size=0.2, friction=4.0), 20)
+    plain, _ = run(build(quadratic, step_size=0.05), 20)
+    assert torch.equal(slow.params, plain.params)
+    with pytest.raises(ValueError, match=r"friction=0"):
+        build(quadratic, step_size=0.1, friction=0)
+
+
+@pytest.mark.parametrize("friction", [None, 0.3])
+def test_hmc_keeps_the_distribution_with_momenta_drawn_anew_or_in_part(friction):
+    kernel = sgmcmc.hmc(quadratic, step_size=0.5, num_steps=2, friction=friction)
+    state, g, squares = kernel.init(torch.zeros(2, dtype=torch.float64), num_chains=4000), generator(), []
+    for k in range(400):
+        state, info = kernel.step(state, None, g)
+        if k >= 100:
+            squares.append(state.params.T @ state.params / 4000)
+    assert 0.3 < info.acceptance.mean() < 1
+    torch.testing.assert_close(torch.stack(squares).mean(0), torch.linalg.inv(A), rtol=0.02, atol=0.01)
+
+
 def test_kernels_are_the_papers():
     start, gradient = np.array([1.0, -2.0]), lambda x: A.numpy() @ x
     state, _ = run(sgmcmc.sghmc(quadratic, step_size=0.1, friction=2.0, temperature=0.7), 50)

@@ -63,6 +63,12 @@ def _limit(step_size: Setting, friction: Setting, temperature: float, curvature:
     return Watch(temperature, blocks.smallest(limit))
 
 
+def _check_plain_friction(friction: float) -> None:
+    """Of a method without momenta, or with momenta that are drawn anew."""
+    if not (isinstance(friction, (int, float)) and not isinstance(friction, bool) and 0 < friction < math.inf):
+        raise ValueError(f"friction={friction!r} must be a positive finite number")
+
+
 # -- the samplers ---------------------------------------------------------------------------------------------------
 
 
@@ -71,6 +77,7 @@ def sgld(
     energy: Energy | None = None,
     *,
     step_size: Setting,
+    friction: float = 1.0,
     temperature: float = 1.0,
     curvature: float | None = None,
     log_posterior: Energy | None = None,
@@ -79,15 +86,18 @@ def sgld(
 ) -> Kernel:
     r"""Stochastic gradient Langevin dynamics, :math:`\theta \leftarrow \theta - \eta \nabla U + \sqrt{2 \eta T}\, n`.
 
-    Parameters are those of `sghmc`; the step size is :math:`\eta`.
+    Parameters are those of `sghmc`; :math:`\eta` is the step size over the friction, since friction without inertia only
+    slows time.
     """
     target = Target(energy, log_posterior, batched, chain_batches)
+    _check_plain_friction(friction)
     check_settings(step_size=step_size, temperature=temperature)
-    check_curvature(curvature, step_size, lambda eta: 2 / eta, "step_size * curvature must stay below 2")
+    rule = "step_size * curvature must stay below 2 * friction"
+    check_curvature(curvature, step_size, lambda h: 2 * friction / h, rule)
 
     def step(state: State, batch: Any, generator: torch.Generator | None = None) -> tuple[State, Info]:
         names, theta = blocks.split(state.params)
-        eta = step_sizes(step_size, state.step, names, theta)
+        eta = [h / friction for h in step_sizes(step_size, state.step, names, theta)]
         heat = heat_of(temperature, step_size, state.step)
         value, gradients = target(state, batch, theta, limit=lambda: f"step_size * curvature < 2, step_size {eta[0]}")
         theta = [blocks.add(x, g, -1 * e) for x, g, e in zip(theta, gradients, eta, strict=True)]
@@ -105,6 +115,7 @@ def psgld(
     energy: Energy | None = None,
     *,
     step_size: Setting,
+    friction: float = 1.0,
     temperature: float = 1.0,
     memory: float = 0.99,
     eps: float = 1e-5,
@@ -127,9 +138,10 @@ def psgld(
     num_samples : float
         :math:`\bar g = \nabla U / \text{num\_samples}`, the gradient of a datum's mean energy.
 
-    Other parameters are those of `sghmc`.
+    Other parameters are those of `sghmc`; :math:`\eta` is the step size over the friction.
     """
     target = Target(energy, log_posterior, batched, chain_batches)
+    _check_plain_friction(friction)
     check_settings(step_size=step_size, temperature=temperature)
     if not 0 <= memory < 1:
         raise ValueError(f"memory={memory!r} must be in [0, 1)")
@@ -138,7 +150,7 @@ def psgld(
 
     def step(state: State, batch: Any, generator: torch.Generator | None = None) -> tuple[State, Info]:
         names, theta = blocks.split(state.params)
-        eta = step_sizes(step_size, state.step, names, theta)
+        eta = [h / friction for h in step_sizes(step_size, state.step, names, theta)]
         heat = heat_of(temperature, step_size, state.step)
         value, gradients = target(state, batch, theta)
         squares = [(g / num_samples).square() for g in gradients]
@@ -307,6 +319,7 @@ def hmc(
     *,
     step_size: Setting,
     num_steps: int = 10,
+    friction: float | None = None,
     temperature: float = 1.0,
     jitter: float = 0.0,
     metropolis: bool = True,
@@ -322,6 +335,9 @@ def hmc(
     ----------
     num_steps : int
         Leapfrog steps a proposal.
+    friction : float, optional
+        Generalised HMC (Horowitz 1991): momenta lose the share :math:`1 - e^{-\gamma h L}` between proposals, for a path of
+        length hL, and turn round where one is rejected. By default they are drawn anew.
     jitter : float
         Each proposal multiplies the step size of a chain by a uniform number of ``1 ± jitter``.
     metropolis : bool
@@ -332,6 +348,8 @@ def hmc(
     Other parameters are those of `sghmc`. ``state.step`` counts proposals.
     """
     target = Target(energy, log_posterior, batched, chain_batches)
+    if friction is not None:
+        _check_plain_friction(friction)
     check_settings(step_size=step_size, temperature=temperature)
     rule = "step_size**2 * curvature must stay below 4"
     check_curvature(curvature, step_size, lambda h: 4 / ((1 + jitter) * h) ** 2, rule)
@@ -352,6 +370,11 @@ def hmc(
         size = blocks.level(h, origin)
         half = 0.5 * size
         x, r = blocks.flat(origin), math.sqrt(temperature) * blocks.flat(blocks.normals(origin, generator))
+        if friction is not None and state.momentum is not None:
+            kept_share = torch.exp(-friction * num_steps * torch.as_tensor(size, dtype=dtype, device=device))
+            last = blocks.flat(blocks.split(state.momentum)[1])
+            r = kept_share * last + (1 - kept_share**2).sqrt() * r
+        first = blocks.parts(r.clone(), origin) if friction is not None else []
         before, gradients = target(state, batch, origin)
         kinetic = kinetic_energy(blocks.parts(r, origin))
         r = blocks.add_(r, blocks.flat(gradients), half, -1)
@@ -369,6 +392,8 @@ def hmc(
             accepted = torch.isfinite(value)
         shaped = [accepted.reshape(-1, *[1] * (x.ndim - 1)) for x in origin]
         kept = [torch.where(a, new, old) for a, new, old in zip(shaped, theta, origin, strict=True)]
+        if friction is not None:
+            momenta = [torch.where(a, new, -old) for a, new, old in zip(shaped, momenta, first, strict=True)]
         params, momentum = blocks.join(state.params, kept), blocks.join(state.params, momenta)
         return replace(state, params=params, momentum=momentum, step=state.step + 1), Info(before, acceptance, momentum)
 
