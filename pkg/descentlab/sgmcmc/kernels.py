@@ -64,7 +64,7 @@ def _limit(step_size: Setting, friction: Setting, temperature: float, curvature:
 
 
 def _check_plain_friction(friction: float) -> None:
-    """Of a method without momenta, or with momenta that are drawn anew."""
+    """Friction of a method that divides by it, or forgets momenta at that rate."""
     if not (isinstance(friction, (int, float)) and not isinstance(friction, bool) and 0 < friction < math.inf):
         raise ValueError(f"friction={friction!r} must be a positive finite number")
 
