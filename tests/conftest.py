@@ -1,7 +1,9 @@
-"""Shared by the tests: small books in a temporary folder."""
+"""Shared by the tests: small books in a temporary folder, and real images where this machine has some."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -37,5 +39,40 @@ def write_chapter():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real_images():
+    """Function ``real_images(split, chosen)``: colour images, uint8 of shape (n, 32, 32, 3), and their labels."""
+    from PIL import Image
+
+    path = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10-jpeg.npz"
+    if not path.exists():
+        pytest.skip("needs ../shared/data/cifar10-jpeg.npz")
+    packed = np.load(path)
+
+    def read(split: str, chosen) -> tuple[np.ndarray, np.ndarray]:
+        """`chosen` is a slice, or a function from all labels to a mask."""
+        labels, ends = packed[f"{split}_labels"], packed[f"{split}_ends"]
+        stream, starts = packed[f"{split}_jpeg"].tobytes(), np.concatenate([[0], ends[:-1]])
+        rows = np.arange(len(labels))[chosen] if isinstance(chosen, slice) else np.flatnonzero(chosen(labels))
+        decoded = [Image.open(io.BytesIO(stream[starts[i] : ends[i]])).convert("RGB") for i in rows]
+        return np.stack([np.asarray(image) for image in decoded]), labels[rows]
+
+    return read
+
+
+@pytest.fixture
+def cifar10(real_images, tmp_path, monkeypatch):
+    """Function ``cifar10(train, test)`` that puts so many real images where `data.load` finds them."""
+
+    def write(train: int, test: int) -> None:
+        made = {}
+        for split, count in (("train", train), ("test", test)):
+            made[f"{split}_images"], made[f"{split}_labels"] = real_images(split, slice(count))
+        np.savez(tmp_path / "cifar10.npz", **made)
+        monkeypatch.setenv("DESCENTLAB_DATA", str(tmp_path))
 
     return write

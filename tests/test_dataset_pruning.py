@@ -19,7 +19,6 @@ from descentlab import data, networks, training
 from descentlab import dataset_pruning as dp
 
 BOOK = Path(__file__).parents[1] / "book"
-SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "cifar10-jpeg.npz"
 P = np.random.default_rng(0).random((12, 300))
 tables = st.integers(2, 7).flatmap(lambda t: arrays(float, (t, 5), elements=st.floats(0, 1)))
 
@@ -700,23 +699,9 @@ def test_a_study_measures_every_claim_that_needs_training(tmp_path):
     )
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data/cifar10-jpeg.npz")
-def test_the_papers_recipe_runs_on_cifar10_and_resumes(tmp_path, monkeypatch):
+def test_the_papers_recipe_runs_on_cifar10_and_resumes(cifar10, tmp_path, monkeypatch):
     """A few steps of ResNet-18 on real images, scored, pruned, and trained on what is kept."""
-    import io
-
-    from PIL import Image
-
-    packed, made = np.load(SHARED), {}
-    for split, count in (("train", 96), ("test", 40)):
-        stream, ends = packed[f"{split}_jpeg"].tobytes(), packed[f"{split}_ends"][:count]
-        pairs = zip([0, *ends[:-1]], ends, strict=True)
-        made[f"{split}_images"] = np.stack(
-            [np.asarray(Image.open(io.BytesIO(stream[a:b])).convert("RGB")) for a, b in pairs]
-        )
-        made[f"{split}_labels"] = packed[f"{split}_labels"][:count]
-    np.savez(tmp_path / "cifar10.npz", **made)
-    monkeypatch.setenv("DESCENTLAB_DATA", str(tmp_path))
+    cifar10(96, 40)
     monkeypatch.setenv("DESCENTLAB_CHECKPOINTS", str(tmp_path))
     short = replace(dp.FULL, num_epochs=3, scoring_epochs=2, window=2, subset_epochs=1, batch_size=48, num_samples=None)
     real = dp.make_problem(short, device="cpu")

@@ -1,17 +1,14 @@
 """The minimal model and the sharpness tool against literal code, dense matrices and autograd; claims against controls."""
 
-import io
 import json
 from functools import cache
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from tests.reference import progressive_sharpening as reference
@@ -568,21 +565,14 @@ def test_images_in_the_files_order():
         ps.two_classes(20_000)
 
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar10-jpeg.npz"
-
-
 @pytest.fixture(scope="module")
-def colour_images():
+def colour_images(real_images):
     """300 colour images of aeroplanes and frogs, as rows, and their labels."""
-    if not SHARED.exists():
-        pytest.skip(f"{SHARED} is not on this machine")
-    packed = np.load(SHARED)
-    stream, ends, labels = packed["train_jpeg"].tobytes(), packed["train_ends"], packed["train_labels"]
-    chosen = np.flatnonzero(np.isin(labels, (0, 6)))[:300]
-    starts = np.concatenate([[0], ends[:-1]])
-    decoded = [Image.open(io.BytesIO(stream[starts[i] : ends[i]])).convert("RGB") for i in chosen]
-    rows = np.stack([np.asarray(image, dtype=float).ravel() for image in decoded]) / 255
-    return (rows - 0.47) / 0.25, np.where(labels[chosen] == 0, 1.0, -1.0)
+    images, labels = real_images(
+        "train", lambda labels: np.isin(labels, (0, 6)) & (np.isin(labels, (0, 6)).cumsum() <= 300)
+    )
+    rows = images.reshape(len(images), -1) / 255
+    return (rows - 0.47) / 0.25, np.where(labels == 0, 1.0, -1.0)
 
 
 def test_difficulty_and_prediction_on_colour_images(colour_images):

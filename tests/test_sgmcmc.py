@@ -4,7 +4,6 @@ import copy
 import warnings
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from descentlab import data, networks, sgmcmc
 from descentlab.sgmcmc import chains, expansion, experiments, images, larger, official, preconditioning, toys
 from descentlab.sgmcmc.layouts import merge_parameters, product
 
-SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "cifar10-jpeg.npz"
 EXAMPLES = list(experiments.EXAMPLES)
 A = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
 
@@ -725,23 +723,9 @@ def test_the_authors_run_in_small():
         assert all(torch.isfinite(t).all() for t in run.samples.values())
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data/cifar10-jpeg.npz")
-def test_the_authors_run_on_cifar10_resumes(tmp_path, monkeypatch):
+def test_the_authors_run_on_cifar10_resumes(cifar10, tmp_path, monkeypatch):
     """A few steps of ResNet-20-FRN with the official constants on real images, stopped after the first cycle."""
-    import io
-
-    from PIL import Image
-
-    packed, made = np.load(SHARED), {}
-    for split, count in (("train", 50), ("test", 20)):
-        stream, ends = packed[f"{split}_jpeg"].tobytes(), packed[f"{split}_ends"][:count]
-        pairs = zip([0, *ends[:-1]], ends, strict=True)
-        made[f"{split}_images"] = np.stack(
-            [np.asarray(Image.open(io.BytesIO(stream[a:b])).convert("RGB")) for a, b in pairs]
-        )
-        made[f"{split}_labels"] = packed[f"{split}_labels"][:count]
-    np.savez(tmp_path / "cifar10.npz", **made)
-    monkeypatch.setenv("DESCENTLAB_DATA", str(tmp_path))
+    cifar10(50, 20)
     real = data.load("cifar10")
     train, validation, test = official.splits(real)
     assert [len(t) for t in (*train, *validation, *test)] == [40, 40, 10, 10, 20, 20]  # 40 960 of the 50 000
