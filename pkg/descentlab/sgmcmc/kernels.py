@@ -130,6 +130,8 @@ def psgld(
         v \leftarrow \beta v + (1-\beta) \bar g^2, \quad G = 1/(\sqrt v + \varepsilon), \\
         \theta \leftarrow \theta - \tfrac{\eta}{2} G \nabla U + \sqrt{\eta T G}\, n
 
+    Here :math:`\eta` is the step size over the friction.
+
     Parameters
     ----------
     memory : float
@@ -138,7 +140,7 @@ def psgld(
     num_samples : float
         :math:`\bar g = \nabla U / \text{num\_samples}`, the gradient of a datum's mean energy.
 
-    Other parameters are those of `sghmc`; :math:`\eta` is the step size over the friction.
+    Other parameters are those of `sghmc`.
     """
     target = Target(energy, log_posterior, batched, chain_batches)
     _check_plain_friction(friction)
