@@ -40,7 +40,7 @@ setup: ## install everything into .venv, once
 	if ! command -v uv >/dev/null; then \
 	  uv="$(RUN) uv"; $$uv --version >/dev/null 2>&1 || $(RUN) pip install --quiet --disable-pip-version-check uv; \
 	fi; \
-	$$uv pip install $(UPGRADE) --python .venv/bin/python --constraint constraints.txt --group dev --editable .; \
+	$$uv pip install --compile-bytecode $(UPGRADE) --python .venv/bin/python --constraint constraints.txt --group dev --editable .; \
 	echo "$(STAMP)" > .venv/installed
 
 book: setup ## compute every chapter and build the book

@@ -545,6 +545,35 @@ def test_the_stabilised_flow_is_the_flow():
         ps.network_flow(weights, inputs, labels, network, loss_goal=0.0)
 
 
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+def test_flows_side_by_side_are_those_of_each_network_alone(activation):
+    network = ps.Network(3, 12, activation)
+    problems = []
+    for seed, copies in ((0, 0), (1, 0), (2, 4)):  # in the last, samples appear twice: a smaller rank
+        X, y = ps.power_law_data(12, seed=seed, dim=40)
+        X[:copies], y[:copies] = X[copies : 2 * copies], y[copies : 2 * copies]
+        problems.append((ps.spectrum(X, y), y))
+    assert len({s.samples.shape[1] for s, _ in problems}) == 2
+    together = ps.flows_to_minima(problems, network, loss_goal=1e-3, seed=0, device="cpu")
+    for problem, (start, end, converged) in zip(problems, together, strict=True):
+        ((start_alone, end_alone, _),) = ps.flows_to_minima([problem], network, loss_goal=1e-3, seed=0, device="cpu")
+        assert converged and start == start_alone
+        assert end == pytest.approx(end_alone, rel=0.02)  # they stop at losses up to 20 % apart
+    assert len({end for _, end, _ in together}) == 3
+
+
+def test_a_flow_that_does_not_arrive_is_given_up():
+    s = ps.spectrum(*ps.power_law_data(12, dim=40))
+    network = ps.Network(3, 12)
+    weights = [torch.stack([w, 2 * w]) for w in networks.initial_weights(network, s.right, seed=0)]
+    inputs, labels = torch.as_tensor(s.samples).expand(2, -1, -1), torch.ones(2, 12, dtype=torch.float64)
+    ends = ps.network_flows(weights, inputs, labels, network, loss_goal=1e-12, max_gradients=20)
+    assert not any(end.converged for end in ends) and all(20 <= end.num_gradients < 100 for end in ends)
+    assert all(np.isfinite(end.sharpness) and end.loss > 1e-12 for end in ends)
+    with pytest.raises(ValueError, match=r"y \(12,\) must be \(B, out, in\)"):
+        ps.network_flows(weights, inputs, labels[0], network, loss_goal=1e-2)
+
+
 def test_data_without_images(monkeypatch):
     monkeypatch.setattr(data, "available", lambda *a, **k: False)
     few, many = ps.two_classes(30), ps.two_classes(60)

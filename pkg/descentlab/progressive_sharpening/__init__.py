@@ -41,6 +41,7 @@ from descentlab.progressive_sharpening.comparisons import (
     batch_size_table,
     crossing_errors,
     evaluate,
+    flows_to_minima,
     recorded_ratios,
     recorded_run,
     reference_sharpness,
@@ -80,9 +81,10 @@ from descentlab.progressive_sharpening.experiments import (
     prediction_error,
     turning_point,
 )
+from descentlab.progressive_sharpening.flows import FlowEnd, network_flow, network_flows
 from descentlab.progressive_sharpening.hessian import Eigenpairs, Evaluation, SharpnessMonitor, top_hessian_eigenvalues
 from descentlab.progressive_sharpening.minimal import MinimalModel, sharpness_at_minimum
-from descentlab.progressive_sharpening.networks import FlowEnd, Network, network_flow, network_sharpness
+from descentlab.progressive_sharpening.networks import Network, network_sharpness
 from descentlab.progressive_sharpening.noise import (
     BatchSweep,
     balancing_error,
@@ -153,6 +155,7 @@ __all__ = [
     "evaluate",
     "flow_drift",
     "flow_table",
+    "flows_to_minima",
     "fresh_batches",
     "hessian_error",
     "highest_loss",
@@ -162,6 +165,7 @@ __all__ = [
     "layer_squares",
     "model",
     "network_flow",
+    "network_flows",
     "network_sharpness",
     "noise_factor",
     "noise_terms",

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
+from torch.nn import functional
 
 from descentlab import data
 from descentlab.geometry import Array
 from descentlab.progressive_sharpening.difficulty import Spectrum, spectrum
+from descentlab.progressive_sharpening.flows import network_flow, network_flows
 from descentlab.progressive_sharpening.hessian import Eigenpairs, top_hessian_eigenvalues
 from descentlab.progressive_sharpening.minimal import MinimalModel
 from descentlab.progressive_sharpening.networks import (
     Network,
     initial_weights,
-    network_flow,
     network_sharpness,
     train_in_batches,
 )
@@ -59,16 +60,31 @@ class Scatter:
         return float(np.corrcoef(np.log(x), np.log(y))[0, 1] if logarithmic else np.corrcoef(x, y)[0, 1])
 
 
-def flow_to_minimum(
-    s: Spectrum, y: Array, network: Network, *, loss_goal: float, seed: int, device: str
-) -> tuple[float, float, bool]:
-    """Sharpness at the start and at the end of a network's gradient flow, and whether its loss reached the goal."""
+def flows_to_minima(
+    problems: Sequence[tuple[Spectrum, Array]], network: Network, *, loss_goal: float, seed: int, device: str
+) -> list[tuple[float, float, bool]]:
+    """Gradient flows of one network on data sets of one size, side by side, from the same seed.
+
+    Returns
+    -------
+    list of tuple
+        Sharpness at the start and at the end, and whether the loss reached the goal, for each data set.
+    """
     dtype = torch.float64 if device == "cpu" else torch.float32  # double precision is slow on most GPUs
-    weights = initial_weights(network, s.right, seed=seed, device=device, dtype=dtype)
-    inputs, labels = (torch.as_tensor(t, dtype=dtype, device=device) for t in (s.samples, y))
-    start, _ = network_sharpness(weights, inputs, labels, network, tol=1e-2)
-    end = network_flow(weights, inputs, labels, network, loss_goal=loss_goal)
-    return start, end.sharpness, end.converged
+    starts = [initial_weights(network, s.right, seed=seed, device=device, dtype=dtype) for s, _ in problems]
+    samples = [torch.as_tensor(s.samples, dtype=dtype, device=device) for s, _ in problems]
+    labels = torch.stack([torch.as_tensor(y, dtype=dtype, device=device) for _, y in problems])
+    begun = [
+        network_sharpness(weights, X, y, network, tol=1e-2)[0]
+        for weights, X, y in zip(starts, samples, labels, strict=True)
+    ]
+    rank = max(X.shape[1] for X in samples)
+    for weights in starts:
+        weights[0] = functional.pad(weights[0], (0, rank - weights[0].shape[1]))
+    inputs = torch.stack([functional.pad(X, (0, rank - X.shape[1])) for X in samples])
+    layers = [torch.stack(layer) for layer in zip(*starts, strict=True)]
+    ends = network_flows(layers, inputs, labels, network, loss_goal=loss_goal)
+    return [(start, end.sharpness, end.converged) for start, end in zip(begun, ends, strict=True)]
 
 
 def scatter(
@@ -81,16 +97,18 @@ def scatter(
     seed: int = 0,
     device: str = "cpu",
 ) -> Scatter:
-    """Train a network on each pair of classes and number of samples, from the same seed."""
-    rows = []
-    for pair in pairs:
-        for size in sizes:
-            X, y = two_classes(size, pair, name=name)
-            s = spectrum(X, y)
-            start, end, converged = flow_to_minimum(s, y, network, loss_goal=loss_goal, seed=seed, device=device)
-            rows.append((s.predicted_sharpness(network.depth), end, start, s.difficulty, converged))
-    columns = np.array(rows, dtype=float).T
-    return Scatter(columns[0], columns[1], columns[2], columns[3], columns[4].astype(bool))
+    """Train a network on each pair of classes and number of samples, from the same seed.
+
+    The networks of one number of samples are trained side by side.
+    """
+    columns = np.empty((5, len(pairs), len(sizes)))
+    for j, size in enumerate(sizes):
+        problems = [(spectrum(X, y), y) for X, y in (two_classes(size, pair, name=name) for pair in pairs)]
+        found = flows_to_minima(problems, network, loss_goal=loss_goal, seed=seed, device=device)
+        for i, ((s, _), (start, end, converged)) in enumerate(zip(problems, found, strict=True)):
+            columns[:, i, j] = s.predicted_sharpness(network.depth), end, start, s.difficulty, converged
+    rows = columns.reshape(5, -1)
+    return Scatter(rows[0], rows[1], rows[2], rows[3], rows[4].astype(bool))
 
 
 def small_start_ratios(
@@ -107,7 +125,8 @@ def small_start_ratios(
         exact = float(MinimalModel(X, y, depth=depth).minimum_sharpness(balanced))
         for width in widths:
             network = Network(depth, width, "linear", gain=gain)
-            ratios.append(flow_to_minimum(s, y, network, loss_goal=1e-6, seed=0, device=device)[1] / exact)
+            ((_, end, _),) = flows_to_minima([(s, y)], network, loss_goal=1e-6, seed=0, device=device)
+            ratios.append(end / exact)
     return np.array(ratios)
 
 

@@ -1,4 +1,4 @@
-r"""Fully connected networks without biases, and their gradient flow: what the minimal model is compared with.
+r"""Fully connected networks without biases: what the minimal model is compared with.
 
 Weights are tensors of shape (..., out, in); leading axes are networks trained side by side. The loss is the mean over
 samples of :math:`\tfrac12 (f(x) - y)^2`, or of the logistic loss of :math:`y f(x)`.
@@ -6,7 +6,7 @@ samples of :math:`\tfrac12 (f(x) - y)^2`, or of the logistic loss of :math:`y f(
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -94,113 +94,6 @@ def network_sharpness(
         lambda: loss_of(forward(leaves, X, network.activation), y, network.loss), leaves, tol=tol, start=start
     )
     return float(found.values[0]), found.subspace
-
-
-@dataclass(frozen=True)
-class FlowEnd:
-    """Where the flow of a network was stopped.
-
-    Attributes
-    ----------
-    weights : list of Tensor
-    loss, sharpness : float
-    num_gradients : int
-        Gradients that the integrator evaluated.
-    converged : bool
-        Whether the loss reached its goal.
-    """
-
-    weights: list[Tensor]
-    loss: float
-    sharpness: float
-    num_gradients: int
-    converged: bool
-
-
-def network_flow(
-    weights: Sequence[Tensor],
-    X: Tensor,
-    y: Tensor,
-    network: Network,
-    *,
-    loss_goal: float,
-    rtol: float = 1e-3,
-    max_gradients: int = 100_000,
-) -> FlowEnd:
-    r"""Gradient flow of a network to a loss goal, by a stabilised Runge–Kutta–Chebyshev method.
-
-    The flow is stiff: descent needs steps below 2 over the sharpness, while the loss changes a thousand times more
-    slowly. A step of s gradients of this explicit second-order method is stable up to :math:`0.65 s^2` over the
-    sharpness (Sommeijer, Shampine, Verwer 1998), so that s gradients do the work of :math:`s^2/3` steps of descent.
-
-    Raises
-    ------
-    ValueError
-        `loss_goal` is not positive.
-    """
-    if not loss_goal > 0:
-        raise ValueError(f"loss_goal={loss_goal!r} must be positive")
-    shapes = [w.shape for w in weights]
-    sizes = [w.numel() for w in weights]
-
-    def unflatten(flat: Tensor) -> list[Tensor]:
-        return [part.view(shape) for part, shape in zip(flat.split(sizes), shapes, strict=True)]
-
-    def velocity(flat: Tensor) -> tuple[float, Tensor]:
-        outputs, gradients = gradient(unflatten(flat), X, y, network)
-        return float(loss_of(outputs, y, network.loss)), -torch.cat([g.reshape(-1) for g in gradients])
-
-    position = torch.cat([w.reshape(-1) for w in weights])
-    loss, slope = velocity(position)
-    spent, since, ritz = 1, 0, None
-    stiffness, step = 0.0, 0.0
-    while loss > loss_goal and spent < max_gradients:
-        if since == 0:  # refresh the stiffness every few steps; it rises along the flow
-            top, ritz = network_sharpness(unflatten(position), X, y, network, tol=0.03, start=ritz)
-            stiffness = 1.25 * max(top, 1e-3)
-            step = step or 0.5 / stiffness
-        step = min(step, 0.65 * 64**2 / stiffness)
-        stages = 2 + int(np.sqrt(1 + 1.54 * step * stiffness))
-        proposal = _chebyshev_step(position, slope, step, stages, lambda flat: velocity(flat)[1])
-        new_loss, new_slope = velocity(proposal)
-        spent += stages
-        estimate = 0.8 * (position - proposal) + 0.4 * step * (slope + new_slope)
-        error = float(estimate.norm() / (rtol * proposal.norm()))
-        if error <= 1 and new_loss < 0.8 * loss_goal:  # stop at the goal, not beyond it
-            step /= 2
-            continue
-        if np.isfinite(error) and error <= 1:
-            position, slope, loss, since = proposal, new_slope, new_loss, (since + 1) % 8
-        else:
-            since = 0
-        factor = 0.8 * error ** (-1 / 3) if np.isfinite(error) and error > 0 else 0.1
-        step *= min(5.0, max(0.1, factor))
-    final = unflatten(position)
-    top, _ = network_sharpness(final, X, y, network, start=ritz)
-    return FlowEnd(final, loss, top, spent, loss <= loss_goal)
-
-
-def _chebyshev_step(y0: Tensor, f0: Tensor, step: float, stages: int, velocity: Callable[[Tensor], Tensor]) -> Tensor:
-    """One step of the second-order Runge–Kutta–Chebyshev method; names follow Sommeijer et al."""
-    w0 = 1 + 2 / 13 / stages**2
-    t, dt, ddt = np.zeros(stages + 1), np.zeros(stages + 1), np.zeros(stages + 1)  # Chebyshev polynomials at w0
-    t[:2], dt[1] = (1, w0), 1
-    for j in range(2, stages + 1):
-        t[j] = 2 * w0 * t[j - 1] - t[j - 2]
-        dt[j] = 2 * t[j - 1] + 2 * w0 * dt[j - 1] - dt[j - 2]
-        ddt[j] = 4 * dt[j - 1] + 2 * w0 * ddt[j - 1] - ddt[j - 2]
-    w1 = dt[stages] / ddt[stages]
-    b = np.empty(stages + 1)
-    b[2:] = ddt[2:] / dt[2:] ** 2
-    b[:2] = b[2]
-    previous, current = y0, y0 + b[1] * w1 * step * f0
-    for j in range(2, stages + 1):
-        mu, nu, mu_step = 2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], 2 * b[j] * w1 / b[j - 1]
-        gamma = -(1 - b[j - 1] * t[j - 1]) * mu_step
-        following = (1 - mu - nu) * y0 + mu * current + nu * previous
-        following = following + (mu_step * step) * velocity(current) + (gamma * step) * f0
-        previous, current = current, following
-    return current
 
 
 def train_in_batches(
