@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -62,10 +63,10 @@ class PatchData:
         Indices into `KINDS`.
     rows : Tensor, shape (..., n * q, p)
         What is not known to be a signal: the noise patches without their zeros (q = 1, p = dim - 4), or all patches
-        of data from arrays (q patches, p = dim).
+        of data from arrays (q patches, p = dim). Without leading axes where a batch shares it.
     counts : Tensor, shape (..., n, 6), or None
         How often each signal patch occurs in a sample.
-    signals : Tensor, shape (6, 4), or None
+    signals : Tensor, shape (6, 4), or (..., 6, 4) where they differ, or None
         The six signal patches in the first four coordinates.
 
     Raises
@@ -100,15 +101,20 @@ class PatchData:
         if hard_patches not in ("same", "opposite"):
             raise ValueError(f"hard_patches={hard_patches!r}; allowed are 'same' and 'opposite'")
         seeds = [seed] if isinstance(seed, (int, np.integer)) else list(seed)
-        draws = [_draw(np.random.default_rng(s), num_samples, dim, kind_odds, hard_patches, dtype) for s in seeds]
+        number = np.float32 if dtype == torch.float32 else np.float64
+        rows = np.empty((len(seeds), num_samples, dim - NUM_SIGNALS), number)
+        draws = [
+            _draw(np.random.default_rng(s), kind_odds, hard_patches, out) for s, out in zip(seeds, rows, strict=True)
+        ]
         kinds, labels, counts = (np.stack([draw[i] for draw in draws]) for i in range(3))
         self.num_patches, self.dim = 3, dim
         self.kinds, self.labels = torch.as_tensor(kinds), torch.as_tensor(labels, dtype=dtype)
         self.counts: Tensor | None = torch.as_tensor(counts, dtype=dtype)
         sizes = torch.tensor([signal_easy] * 2 + [signal_hard] * 2, dtype=torch.float64)
         self.signals: Tensor | None = (_TYPES * sizes).to(dtype)
-        noises = [torch.as_tensor(draw[3]) for draw in draws]
-        self.rows = (noises[0][None] if len(noises) == 1 else torch.stack(noises)).mul_(noise)
+        self.rows = torch.as_tensor(rows, dtype=dtype)
+        if noise != 1:
+            self.rows.mul_(noise)
         if isinstance(seed, (int, np.integer)):
             self.kinds, self.labels, self.counts, self.rows = (
                 value[0] for value in (self.kinds, self.labels, self.counts, self.rows)
@@ -135,7 +141,7 @@ class PatchData:
         patches = torch.as_tensor(patches)
         if not patches.is_floating_point():
             patches = patches.to(torch.float64)
-        if patches.ndim < 3 or patches.numel() == 0 or not bool(torch.isfinite(patches).all()):
+        if patches.ndim < 3 or patches.numel() == 0 or not _all_finite(patches):
             raise ValueError(f"patches: expected finite numbers of shape (..., n, q, d), found {tuple(patches.shape)}")
         shape, (num_patches, dim) = patches.shape[:-2], patches.shape[-2:]
         self = cls.__new__(cls)
@@ -161,42 +167,73 @@ class PatchData:
     def patches(self) -> Tensor:
         """All patches, shape (..., n, q, d); built on request, three times as large as what is stored."""
         if self.signals is None or self.counts is None:
-            return self.rows.reshape(*self.labels.shape, self.num_patches, self.dim)
+            patches = self.rows.unflatten(-2, (self.num_samples, self.num_patches))
+            return patches.expand(*self.batch, *patches.shape[-3:])
         first, second = (self.counts > 0).int().argmax(-1), 5 - (self.counts.flip(-1) > 0).int().argmax(-1)
         out = self.rows.new_zeros((*self.labels.shape, 3, self.dim))
-        out[..., 0, :NUM_SIGNALS], out[..., 1, :NUM_SIGNALS] = self.signals[first], self.signals[second]
+        for place, number in enumerate((first, second)):
+            out[..., place, :NUM_SIGNALS] = torch.nn.functional.one_hot(number, 6).to(out.dtype) @ self.signals
         out[..., 2, NUM_SIGNALS:] = self.rows
         return out
 
     def patch_sums(self) -> Tensor:
         """Sum over patches, all that a linear model sees; shape (..., n, d)."""
         if self.signals is None or self.counts is None:
-            return self.rows.reshape(*self.labels.shape, self.num_patches, self.dim).sum(-2)
-        return torch.cat([self.counts @ self.signals, self.rows], dim=-1)
+            return self.patches.sum(-2)
+        signals = self.counts @ self.signals
+        return torch.cat([signals, self.rows.expand(*self.batch, *self.rows.shape[-2:])], dim=-1)
 
     def subset(self, index: Any) -> PatchData:
         """The samples at `index` (a slice, a mask or indices, the same for all seeds)."""
-        part = object.__new__(PatchData)
-        part.num_patches, part.dim, part.signals = self.num_patches, self.dim, self.signals
-        part.labels, part.kinds = self.labels[..., index], self.kinds[..., index]
+        part = self._with(self.labels[..., index], self.kinds[..., index])
         part.counts = None if self.counts is None else self.counts[..., index, :]
-        per_sample = self.rows.reshape(*self.labels.shape, -1, self.rows.shape[-1])[..., index, :, :]
-        part.rows = per_sample.reshape(*self.batch, -1, self.rows.shape[-1])
+        part.rows = self.rows.unflatten(-2, (self.num_samples, -1))[..., index, :, :].flatten(-3, -2)
         return part
 
-    def of_seed(self, index: int) -> PatchData:
-        """One data set of a batch of them."""
-        part = object.__new__(PatchData)
-        part.num_patches, part.dim, part.signals = self.num_patches, self.dim, self.signals
-        part.labels, part.kinds, part.rows = self.labels[index], self.kinds[index], self.rows[index]
+    def of_seed(self, index: int | slice) -> PatchData:
+        """One data set of a batch of them, or a smaller batch."""
+        part = self._with(self.labels[index], self.kinds[index])
         part.counts = None if self.counts is None else self.counts[index]
+        part.rows = self.rows[index] if self.rows.ndim > 2 else self.rows
+        part.signals = self.signals[index] if self.signals is not None and self.signals.ndim > 2 else self.signals
+        return part
+
+    def repeated(self, times: int) -> PatchData:
+        """A batch of `times` times the same data, held once; of data without a batch."""
+        part = self._with(self.labels.expand(times, -1), self.kinds.expand(times, -1))
+        part.counts = None if self.counts is None else self.counts.expand(times, -1, -1)
+        return part
+
+    def under_laws(self, laws: Sequence[Mapping[str, Any]], seed: int) -> PatchData:
+        """The data of several laws as a batch: what each would draw with this seed, their common noise held once.
+
+        Kinds, labels and signs are drawn before the noise, which is therefore the same whatever the signals and the
+        probabilities are.
+
+        Parameters
+        ----------
+        laws : sequence of dict
+            Arguments of `PatchData` for the signals and the kinds.
+        seed : int
+            That of these data, which have no batch.
+        """
+        n, dtype = self.num_samples, self.rows.dtype
+        parts = [PatchData(n, NUM_SIGNALS + 1, seed=seed, dtype=dtype, **law) for law in laws]
+        whole = self._with(torch.stack([part.labels for part in parts]), torch.stack([part.kinds for part in parts]))
+        whole.counts = torch.stack([part.counts for part in parts if part.counts is not None])
+        whole.signals = torch.stack([part.signals for part in parts if part.signals is not None])
+        return whole
+
+    def _with(self, labels: Tensor, kinds: Tensor) -> PatchData:
+        """A copy that shares everything but labels and kinds."""
+        part = copy.copy(self)
+        part.labels, part.kinds = labels, kinds
         return part
 
     def to(self, device: str | torch.device) -> PatchData:
         """The same data on a device."""
-        part = object.__new__(PatchData)
-        part.num_patches, part.dim = self.num_patches, self.dim
-        part.labels, part.kinds, part.rows = self.labels.to(device), self.kinds.to(device), self.rows.to(device)
+        part = self._with(self.labels.to(device), self.kinds.to(device))
+        part.rows = self.rows.to(device)
         part.counts = None if self.counts is None else self.counts.to(device)
         part.signals = None if self.signals is None else self.signals.to(device)
         return part
@@ -207,9 +244,10 @@ class PatchData:
 
 
 def _draw(
-    rng: np.random.Generator, n: int, dim: int, odds: np.ndarray, hard_patches: str, dtype: torch.dtype
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Kinds, labels, counts of the six signal patches, and standard normal noise."""
+    rng: np.random.Generator, odds: np.ndarray, hard_patches: str, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Kinds, labels, and counts of the six signal patches; `noise`, shape (n, p), is filled with normal numbers."""
+    n = len(noise)
     kinds = rng.choice(3, n, p=odds)
     labels = rng.choice([-1, 1], n)
     minus = rng.random(n) < 0.5  # the sign of the hard signal
@@ -218,8 +256,13 @@ def _draw(
     other = np.where(kinds == 1, hard + (~minus if hard_patches == "opposite" else minus), hard + minus)
     second = np.where(kinds == 0, easy, other)
     counts = np.eye(6)[first] + np.eye(6)[second]
-    noise = rng.standard_normal((n, dim - NUM_SIGNALS), dtype=np.float32 if dtype == torch.float32 else np.float64)
-    return kinds, labels, counts, noise
+    rng.standard_normal(out=noise, dtype=noise.dtype)
+    return kinds, labels, counts
+
+
+def _all_finite(values: Tensor) -> bool:
+    """A finite sum has finite terms; entry by entry only where it may have overflowed."""
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
 def as_labels(labels: Any, shape: Sequence[int], like: Tensor, name: str = "labels") -> Tensor:
@@ -249,7 +292,7 @@ def fingerprints(data: PatchData) -> Tensor:
     The bits of its entries, mixed by random odd factors modulo 2^64: equal samples have equal numbers, whatever the
     order of summation, and different ones differ but for a chance of about 2^-64 a pair.
     """
-    entries = data.rows.reshape(data.labels.numel(), -1)
+    entries = data.rows.unflatten(-2, (data.num_samples, -1)).flatten(0, -3).flatten(-2)
     some = entries[:, :: max(1, entries.shape[-1] // 64)].double().contiguous().view(torch.int64)
     factors = np.random.default_rng(37).integers(-(2**62), 2**62, some.shape[-1]) * 2 + 1
     return ((some ^ (some >> 32)) * torch.as_tensor(factors, device=some.device)).sum(-1)
