@@ -30,8 +30,8 @@ robust error :math:`\mathcal L_\rho`              `LineReport.share`, of a line
 
 `registers` writes networks as programs; `parts` are floors, lookups and squares; `lattices` and `lifts` hold the
 constructions, `memorizer` the one call, `verification` the proofs and refutations, `bounds` the paper's table, `points`
-separations and projections, `opinions` other verifiers and trained networks, `instances` data sets, `experiments` the
-paper's experiments, and `results` the claims.
+separations and projections, `opinions` other verifiers and trained networks, `instances` data sets, `experiments` and
+`lemmas` what is checked about the paper, and `results` the claims.
 """
 
 from descentlab.robust_memorization.bounds import (
@@ -46,20 +46,14 @@ from descentlab.robust_memorization.experiments import (
     SMOKE,
     Config,
     Search,
-    ball_volume_ratio,
     bit_extraction_sizes,
     bound_curves,
     break_even,
-    floor_errors,
     growth_exponent,
     hadamard_rows,
     jumps,
-    kernel_distances,
-    lattice_gaps,
-    length_ratios,
     levels_needed,
     lookup_errors,
-    lp_errors,
     match_ratios,
     moderate_count,
     moderate_networks,
@@ -70,7 +64,6 @@ from descentlab.robust_memorization.experiments import (
     shortest_images,
     size_by_dimension,
     size_by_number,
-    slab_fractions,
     slit_ratios,
     tight_width_shares,
     train_mlp,
@@ -92,6 +85,15 @@ from descentlab.robust_memorization.lattices import (
     ModeratePlan,
     SmallPlan,
     lookup_layers,
+)
+from descentlab.robust_memorization.lemmas import (
+    ball_volume_ratio,
+    floor_errors,
+    kernel_distances,
+    lattice_gaps,
+    length_ratios,
+    lp_errors,
+    slab_fractions,
 )
 from descentlab.robust_memorization.lifts import (
     LiftPlan,
