@@ -30,8 +30,8 @@ paper                        here
 
 `patches` holds the data, `models` the two networks, `training` the fast exact trainers (their three forms are in
 `engines`, what they log in `history`), `losses` what a student may be asked to fit, `span` data of any dimension in the
-coordinates of their span, `protocol` the same protocol for your own models, `propositions`, `experiments` and `scarce`
-the paper's experiments, `beyond` those that are ours, and `results` the declared claims.
+coordinates of their span, `protocol` the same protocol for your own models, `lessons` a teacher and its student,
+`propositions`, `experiments` and `scarce` the paper's experiments, `beyond` those that are ours, and `results` the declared claims.
 
 The public sources leave two conventions open: the patches of a hard-only sample, and the factor 1/m. Both readings are
 behind an argument (`hard_patches`, `average`).
@@ -48,8 +48,6 @@ from descentlab.weak_to_strong.beyond import (
     stopping,
 )
 from descentlab.weak_to_strong.experiments import (
-    ABUNDANT,
-    BEYOND,
     BOOK,
     BOUNDARY,
     BRIDGES,
@@ -57,9 +55,7 @@ from descentlab.weak_to_strong.experiments import (
     PORTRAIT,
     SMOKE,
     Config,
-    Lesson,
     Portrait,
-    Setting,
     best_hard,
     boundary_ratio,
     boundary_sweep,
@@ -67,18 +63,17 @@ from descentlab.weak_to_strong.experiments import (
     gain_of_stopping,
     portrait,
     steps_to_log,
-    teach,
     three_panels,
-    train_teacher,
 )
 from descentlab.weak_to_strong.history import History
+from descentlab.weak_to_strong.lessons import ABUNDANT, BEYOND, Lesson, Setting, teach, teach_laws, train_teacher
 from descentlab.weak_to_strong.losses import CrossEntropy, LogConf, SmallLoss
 from descentlab.weak_to_strong.models import LinearCNN, ReluCNN, ideal_student, outputs
 from descentlab.weak_to_strong.patches import KINDS, PatchData, ideal_pseudo_labels
 from descentlab.weak_to_strong.propositions import ideal_accuracy, linear_on_hard, teacher_report
 from descentlab.weak_to_strong.protocol import Accuracy, Report, evaluate, pseudo_label, weak_to_strong
 from descentlab.weak_to_strong.results import CLAIMS
-from descentlab.weak_to_strong.scarce import Scarce, contour_slope, heat_map, scarce_run, signal_at
+from descentlab.weak_to_strong.scarce import Scarce, contour_slope, heat_map, scarce_run, scarce_runs, signal_at
 from descentlab.weak_to_strong.span import draw_in_span
 from descentlab.weak_to_strong.training import train_strong, train_weak
 
@@ -131,10 +126,12 @@ __all__ = [
     "portrait",
     "pseudo_label",
     "scarce_run",
+    "scarce_runs",
     "signal_at",
     "steps_to_log",
     "stopping",
     "teach",
+    "teach_laws",
     "teacher_report",
     "three_panels",
     "train_strong",

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from descentlab import data as datasets
-from descentlab.weak_to_strong.experiments import ABUNDANT, BEYOND, Config, Setting, train_teacher
+from descentlab.weak_to_strong.experiments import Config
 from descentlab.weak_to_strong.history import Array, History
+from descentlab.weak_to_strong.lessons import ABUNDANT, BEYOND, Setting, train_teacher
 from descentlab.weak_to_strong.models import ReluCNN
 from descentlab.weak_to_strong.patches import HardPatches, PatchData, ideal_pseudo_labels
 from descentlab.weak_to_strong.protocol import Accuracy, evaluate, pseudo_label
@@ -60,11 +61,13 @@ def image_patches(
     turn = -1.0 if hard_patches == "opposite" else 1.0
     easy, hard = [draw(IMAGE_CLASSES["easy"]) for _ in range(2)], [draw(IMAGE_CLASSES["hard"]) for _ in range(2)]
     is_hard, is_easy = (torch.as_tensor(kinds == k)[:, None] for k in (1, 0))
-    first = torch.where(is_hard, sign * hard[0], easy[0])
-    second = torch.where(is_easy, easy[1], torch.where(is_hard, turn * sign * hard[1], sign * hard[1]))
     size = images.shape[1]
-    noise = torch.as_tensor(rng.standard_normal((num_samples, size), dtype=np.float32)) / size**0.5
-    return PatchData.from_arrays(torch.stack([first, second, noise], dim=1), labels, kinds)
+    patches = images.new_empty(num_samples, 3, size)
+    patches[:, 0] = torch.where(is_hard, sign * hard[0], easy[0])
+    patches[:, 1] = torch.where(is_easy, easy[1], torch.where(is_hard, turn * sign, sign) * hard[1])
+    noise = torch.as_tensor(rng.standard_normal((num_samples, size), dtype=np.float32))
+    torch.div(noise, size**0.5, out=patches[:, 2])
+    return PatchData.from_arrays(patches, labels, kinds)
 
 
 @cache
@@ -116,10 +119,9 @@ def image_lesson(
     labels = pseudo_label(weak, data)
     if shuffled:
         labels = labels[torch.as_tensor(np.random.default_rng([seed, 19]).permutation(data.num_samples))]
-    _, student = train_strong(model, data, labels, **arguments)  # type: ignore[arg-type]
-    ceiling = student
-    if with_ceiling:
-        _, ceiling = train_strong(model, data, data.labels, **arguments)  # type: ignore[arg-type]
+    given = torch.stack([labels, data.labels] if with_ceiling else [labels])  # side by side: the data are read once
+    _, both = train_strong(model, data.repeated(len(given)), given, **arguments)  # type: ignore[arg-type]
+    student, ceiling = both.of_batch(0), both.of_batch(-1)
     return ImageLesson(evaluate(weak, test), student, ceiling)
 
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from descentlab.weak_to_strong.history import Array, History, joined
-from descentlab.weak_to_strong.models import LinearCNN, ReluCNN
-from descentlab.weak_to_strong.patches import HardPatches, PatchData, ideal_pseudo_labels
-from descentlab.weak_to_strong.protocol import Accuracy, evaluate, pseudo_label
-from descentlab.weak_to_strong.training import train_strong, train_weak
-
-Labels = Literal["teacher", "coin", "true", "shuffled"]
-KINDS_PAPER = (0.2, 0.3, 0.5)
-_MEMORY = 2**26  # numbers in a batch of data sets; beyond it seeds run one after the other
+from descentlab.weak_to_strong.history import Array
+from descentlab.weak_to_strong.lessons import ABUNDANT, Lesson, Setting, some_of, teach, teach_laws, train_teacher
+from descentlab.weak_to_strong.models import LinearCNN
+from descentlab.weak_to_strong.patches import HardPatches, PatchData
 
 
 @dataclass(frozen=True)
@@ -116,146 +110,6 @@ FULL = replace(
 )
 
 
-@dataclass(frozen=True)
-class Setting:
-    """The law of the data, and how the student starts and steps."""
-
-    dim: int
-    signal_hard: float
-    learning_rate: float
-    signal_easy: float = 4.0
-    noise: float = 1.0
-    probabilities: tuple[float, float, float] = KINDS_PAPER
-    hard_patches: HardPatches = "same"
-    num_filters: int = 10
-    init_scale: float = 0.01
-    weak_samples: int = 2000
-    weak_learning_rate: float = 0.05
-    weak_steps: int = 300
-
-    def data(self, num_samples: int, seed: Any, dtype: torch.dtype = torch.float32) -> PatchData:
-        """Samples of this law."""
-        return PatchData(
-            num_samples,
-            self.dim,
-            signal_easy=self.signal_easy,
-            signal_hard=self.signal_hard,
-            noise=self.noise,
-            probabilities=self.probabilities,
-            hard_patches=self.hard_patches,
-            seed=seed,
-            dtype=dtype,
-        )
-
-
-ABUNDANT = Setting(dim=400, signal_hard=3.0, learning_rate=0.3)
-"""Samples enough that signals are learned before noise: with 8000 of them n‖ν‖²/(σ²d) = 180."""
-
-
-BEYOND = replace(ABUNDANT, dim=150)
-"""The same ratio with 3000 samples."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """A teacher and what its student did.
-
-    Attributes
-    ----------
-    teacher : Accuracy
-        Arrays over seeds.
-    flip_rate : array, shape (seeds,)
-        Fraction of the student's labels that are wrong.
-    history : History
-        Of the student, with a leading axis of seeds.
-    """
-
-    setting: Setting
-    teacher: Accuracy
-    flip_rate: Array
-    history: History
-
-
-def teach(
-    setting: Setting,
-    num_samples: int,
-    num_steps: int,
-    *,
-    seeds: Sequence[int],
-    record: Sequence[int] | None = None,
-    num_test: int = 2000,
-    labels: Labels = "teacher",
-    flip_probability: float = 0.5,
-    weak: LinearCNN | None = None,
-    **training: Any,
-) -> Lesson:
-    """Train a teacher on true labels, let it label `num_samples` fresh samples, and train a student on those labels.
-
-    Parameters
-    ----------
-    setting : Setting
-    num_samples, num_steps : int
-        Of the student.
-    seeds : sequence of int
-        One teacher and one student each, trained side by side.
-    record : sequence of int, optional
-        Steps to log.
-    num_test : int
-    labels : {"teacher", "coin", "true", "shuffled"}
-        What the student is trained on: the teacher's labels; those of a perfect linear teacher, who tosses a coin on
-        hard-only samples; the truth; or the teacher's labels in random order, which say nothing.
-    flip_probability : float
-        Of the coin.
-    weak : LinearCNN, optional
-        Trained already, with a batch axis for the seeds.
-    **training
-        Passed to `train_strong`.
-    """
-    weak = train_teacher(setting, seeds) if weak is None else weak
-    if num_samples * setting.dim * len(seeds) > _MEMORY and len(seeds) > 1:
-        one: dict[str, Any] = {"record": record, "num_test": num_test, "labels": labels, **training}
-        one["flip_probability"] = flip_probability
-        teachers = [_part(weak, slice(i, i + 1)) for i in range(len(seeds))]
-        each = zip(seeds, teachers, strict=True)
-        return _stack([teach(setting, num_samples, num_steps, seeds=[s], weak=w, **one) for s, w in each])
-    roles = [[1000 * role + seed for seed in seeds] for role in range(4)]
-    data, test = setting.data(num_samples, roles[1]), setting.data(num_test, roles[2])
-    taught = {
-        "teacher": lambda: pseudo_label(weak, data),
-        "coin": lambda: ideal_pseudo_labels(data, flip_probability=flip_probability, seed=seeds[0]),
-        "true": lambda: data.labels,
-        "shuffled": lambda: pseudo_label(weak, data)[..., torch.as_tensor(_permutation(num_samples, seeds[0]))],
-    }
-    if labels not in taught:
-        raise ValueError(f"labels={labels!r}; allowed are {', '.join(map(repr, taught))}")
-    given = taught[labels]()
-    model = ReluCNN(
-        setting.dim, setting.num_filters, init_scale=setting.init_scale, seed=roles[3], dtype=data.rows.dtype
-    )
-    arguments = {"learning_rate": setting.learning_rate, "num_steps": num_steps, "record": record, "test": test}
-    _, history = train_strong(model, data, given, **(arguments | training))
-    flips = (given != data.labels).double().mean(-1).numpy()
-    return Lesson(setting, evaluate(weak, test), flips, history)
-
-
-def train_teacher(setting: Setting, seeds: Sequence[int]) -> LinearCNN:
-    """Linear models trained on true labels, with a batch axis for the seeds."""
-    data = setting.data(setting.weak_samples, list(seeds))
-    return train_weak(data, learning_rate=setting.weak_learning_rate, num_steps=setting.weak_steps)[0]
-
-
-def _permutation(size: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, 31]).permutation(size)
-
-
-def _stack(lessons: Sequence[Lesson]) -> Lesson:
-    """Lessons of one seed each as one."""
-    teachers = [lesson.teacher for lesson in lessons]
-    teacher = Accuracy(*(np.concatenate([getattr(part, f.name) for part in teachers]) for f in fields(Accuracy)))
-    flips = np.concatenate([lesson.flip_rate for lesson in lessons])
-    return Lesson(lessons[0].setting, teacher, flips, joined([lesson.history for lesson in lessons]))
-
-
 def steps_to_log(num_steps: int, every: int = 10) -> list[int]:
     """Even steps up to 40, every tenth after that, and the last."""
     return sorted({*range(0, min(40, num_steps) + 1, 2), *range(40, num_steps + 1, every), num_steps})
@@ -267,30 +121,22 @@ def steps_to_log(num_steps: int, every: int = 10) -> list[int]:
 def three_panels(
     config: Config, *, seed: int = 0, few_seeds: int = 8, hard_patches: HardPatches = "same"
 ) -> dict[int, Lesson]:
-    """Lessons by number of samples, from few to many; panels of one law share their teachers.
+    """Lessons by number of samples, from few to many; panels of one law share their teachers and their test samples.
 
     Forty or a hundred samples are another story in each draw: such panels are run on `few_seeds` seeds, the others on
     ``config.num_seeds``.
     """
     lessons: dict[int, Lesson] = {}
-    teachers: dict[Setting, LinearCNN] = {}
+    shared: dict[Setting, tuple[LinearCNN, PatchData]] = {}
     for n, dim, norm, rate, steps in config.panels:
         setting = Setting(dim, norm, rate, hard_patches=hard_patches)
         seeds = range(seed, seed + (few_seeds if n < 100 else config.num_seeds))
-        weak = teachers.get(setting)
-        if weak is None or len(weak.weight) < len(seeds):
-            weak = teachers[setting] = train_teacher(setting, seeds)
-        log = steps_to_log(steps)
-        taught: dict[str, Any] = {"seeds": seeds, "record": log, "num_test": config.num_test}
-        lessons[n] = teach(setting, n, steps, weak=_part(weak, slice(len(seeds))), **taught)
+        if setting not in shared or len(shared[setting][0].weight) < len(seeds):
+            shared[setting] = train_teacher(setting, seeds), setting.data(config.num_test, [2000 + s for s in seeds])
+        some, (weak, test) = slice(len(seeds)), shared[setting]
+        taught: dict[str, Any] = {"weak": some_of(weak, some), "test": test.of_seed(some)}
+        lessons[n] = teach(setting, n, steps, seeds=seeds, record=steps_to_log(steps), **taught)
     return lessons
-
-
-def _part(weak: LinearCNN, index: slice) -> LinearCNN:
-    """Some of a batch of teachers."""
-    part = LinearCNN(weak.weight.shape[-1], batch=(0,), dtype=weak.weight.dtype)
-    part.weight, part.seen = torch.nn.Parameter(weak.weight.detach()[index]), weak.seen
-    return part
 
 
 # From scarce to abundant ------------------------------------------------------------------------------------------------
@@ -304,8 +150,9 @@ def boundary_ratio(setting: Setting, num_samples: int) -> float:
 
 
 def boundary_sweep(config: Config, *, seeds: Sequence[int], **training: Any) -> dict[int, Lesson]:
-    """Lessons by number of samples, all with the same teachers, logged every fourth step from the eighth on."""
+    """Lessons by number of samples, all with the same teachers and tests, logged every fourth step from the eighth on."""
     weak = train_teacher(BOUNDARY, seeds)
+    test = BOUNDARY.data(config.num_test, [2000 + s for s in seeds])
     return {
         n: teach(
             BOUNDARY,
@@ -314,7 +161,7 @@ def boundary_sweep(config: Config, *, seeds: Sequence[int], **training: Any) -> 
             seeds=seeds,
             weak=weak,
             record=range(8, steps + 1, 4),
-            num_test=config.num_test,
+            test=test,
             **training,
         )
         for n, steps in config.sweep
@@ -374,18 +221,11 @@ def bridge_ablation(
     config: Config, hard_patches: HardPatches, *, seeds: Sequence[int], **training: Any
 ) -> dict[float, Lesson]:
     """Lessons by the fraction of both-signal samples, taken from the easy ones."""
-    return {
-        p: teach(
-            replace(ABUNDANT, hard_patches=hard_patches, probabilities=(0.7 - p, 0.3, p)),
-            config.bridge_samples,
-            config.bridge_steps,
-            seeds=seeds,
-            record=range(8, config.bridge_steps + 1, 8),
-            num_test=config.num_test,
-            **training,
-        )
-        for p in BRIDGES
-    }
+    settings = [replace(ABUNDANT, hard_patches=hard_patches, probabilities=(0.7 - p, 0.3, p)) for p in BRIDGES]
+    arguments: dict[str, Any] = {"record": range(8, config.bridge_steps + 1, 8), "num_test": config.num_test}
+    arguments |= {"seeds": seeds, **training}
+    lessons = teach_laws(settings, config.bridge_samples, config.bridge_steps, **arguments)
+    return dict(zip(BRIDGES, lessons, strict=True))
 
 
 def best_hard(lesson: Lesson) -> NDArray[np.float64]:

@@ -65,6 +65,12 @@ class History:
             raise ValueError(f"step={step} was not logged; logged are {self.steps.min()} … {self.steps.max()}")
         return int(found[0])
 
+    def of_batch(self, index: int | slice) -> History:
+        """One run of a batch, or some."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "steps"}
+        part: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
+        return History(steps=self.steps, **part)
+
 
 def joined(parts: Sequence[History], join: Callable[[list[Array]], Array] = np.concatenate) -> History:
     """Histories of several seeds as one: joined along their leading axis, or with ``numpy.stack`` given one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -92,6 +94,13 @@ class ReluCNN(nn.Module):
     @property
     def num_filters(self) -> int:
         return int(self.weights.shape[-2])
+
+    def of_seed(self, index: int) -> ReluCNN:
+        """One network of a batch of them; it shares its numbers."""
+        part = copy.copy(self)
+        each = self.named_parameters()
+        part._parameters = {name: nn.Parameter(value.detach()[index], value.requires_grad) for name, value in each}
+        return part
 
     def forward(self, patches: Tensor) -> Tensor:
         """Outputs, shape (..., n), of patches, shape (..., n, q, d)."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from descentlab.weak_to_strong.experiments import ABUNDANT, Setting, train_teacher
 from descentlab.weak_to_strong.history import Array
+from descentlab.weak_to_strong.lessons import ABUNDANT, Setting, train_teacher
 from descentlab.weak_to_strong.models import ideal_student
 from descentlab.weak_to_strong.patches import HardPatches
 from descentlab.weak_to_strong.protocol import Accuracy, evaluate, pseudo_label

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from descentlab.weak_to_strong.engines import ENGINES
+from descentlab.weak_to_strong.engines import ENGINES, Split, Streamed
 from descentlab.weak_to_strong.history import History, Log, joined
 from descentlab.weak_to_strong.losses import CrossEntropy, Loss, as_loss
 from descentlab.weak_to_strong.models import LinearCNN, ReluCNN, outputs
@@ -20,6 +21,7 @@ from descentlab.weak_to_strong.patches import PatchData, as_labels, fingerprints
 Method = Literal["auto", "split", "gram", "autograd"]
 METHODS = ("auto", "split", "gram", "autograd")
 _LARGE = 3 * 2**20  # numbers in a data set beyond which a batch of them saves nothing
+_HUGE = 2**24  # numbers in a data set beyond which it is read once a step
 
 
 def train_weak(
@@ -57,18 +59,74 @@ def train_weak(
     steps = _check_run(learning_rate, num_steps, [num_steps] if record is None else record)
     y = data.labels if labels is None else as_labels(labels, data.labels.shape, data.rows)
     model = LinearCNN(data.dim, batch=data.batch, dtype=data.rows.dtype).to(data.rows.device)
-    sums = data.patch_sums()
-    log = Log(data, y, test)
+    arguments: dict[str, Any] = {"learning_rate": learning_rate, "num_steps": num_steps, "record": sorted(steps)}
+    if data.rows.ndim > 2:  # each on its own to the end, so that it is read from the cache and not from memory
+        runs = [
+            train_weak(data.of_seed(i), labels=y[i], test=_of_seed(test, i), **arguments) for i in range(data.batch[0])
+        ]
+        with torch.no_grad():
+            model.weight.copy_(torch.stack([run.weight for run, _ in runs]))
+        model.seen = torch.cat([run.seen for run, _ in runs])
+        return model, joined([history for _, history in runs], np.stack)
+    rows = data.rows if data.signals is not None else data.patch_sums()
+    rows = rows[0] if rows.ndim > 2 else rows  # the same for all networks of a batch
+    (n, length), log = rows.shape, Log(data, y, test)
+    # a product is as slow as its matrix is read, but for the kernel itself; of that half is read, as it is symmetric
+    gram = num_steps * n / 2 + n * length / 10 < num_steps * 2 * length and not (data.batch or rows.is_cuda)
+    descent = _linear_gram if gram else _linear_descent
     with torch.no_grad():
-        for t in range(num_steps + 1):
-            f = _products(sums, model.weight)
+        for t, f in descent(model.weight, rows, data, y, learning_rate, num_steps, steps):
             if t in steps:
                 log.add(t, f, f, None, None if test is None else outputs(model, test))
-            if t < num_steps:
-                pull = y * torch.sigmoid(-y * f) / data.num_samples
-                model.weight.add_((pull.unsqueeze(-2) @ sums).squeeze(-2), alpha=learning_rate)
     model.seen = fingerprints(data)
     return model, log.history()
+
+
+Steps = Iterator[tuple[int, Tensor]]
+
+
+def _of_signals(data: PatchData) -> Tensor:
+    """Sum of the signal patches, shape (..., n, 4), or without columns where all patches are among the rows."""
+    if data.signals is None or data.counts is None:
+        return data.labels.new_zeros(*data.labels.shape, 0)
+    return data.counts @ data.signals
+
+
+def _linear_descent(
+    weight: Tensor, rows: Tensor, data: PatchData, y: Tensor, rate: float, num_steps: int, steps: set[int]
+) -> Steps:
+    """Steps and outputs, from zero; networks that share the rows read them once."""
+    signals, away = _of_signals(data), -y
+    start = signals.shape[-1]
+    for t in range(num_steps + 1):
+        of_signals = (signals @ weight[..., :start].unsqueeze(-1)).squeeze(-1)
+        f = (rows @ weight[..., start:].mT).mT if data.batch else rows @ weight[start:]
+        f = f + of_signals
+        yield t, f
+        if t < num_steps:
+            pull = torch.sigmoid(away * f).mul_(y).mul_(rate / len(rows))
+            weight[..., start:] += pull @ rows
+            weight[..., :start] += (pull.unsqueeze(-2) @ signals).squeeze(-2)
+
+
+def _linear_gram(
+    weight: Tensor, rows: Tensor, data: PatchData, y: Tensor, rate: float, num_steps: int, steps: set[int]
+) -> Steps:
+    """The same with the noise weights as a sum over samples; they are written out at the steps to log."""
+    from scipy.linalg.blas import get_blas_funcs
+
+    signals, away, a = _of_signals(data), -y, torch.zeros_like(y)
+    start, kernel = signals.shape[-1], (rows @ rows.mT).numpy().T
+    product = get_blas_funcs("symv", (kernel,))
+    for t in range(num_steps + 1):
+        f = torch.as_tensor(product(1.0, kernel, a.numpy())).addmv_(signals, weight[:start])
+        if t in steps or t == num_steps:
+            weight[start:] = a @ rows
+        yield t, f
+        if t < num_steps:
+            pull = torch.sigmoid(away * f).mul_(y).mul_(rate / len(rows))
+            a += pull
+            weight[:start] += pull @ signals
 
 
 def train_strong(
@@ -137,13 +195,17 @@ def train_strong(
     engine_type = ENGINES[_choose(method, plain, model, data, num_steps)]
     batch = _common_batch(model, data, test)
     y = as_labels(labels, data.labels.shape, data.rows)
-    if len(data.batch) == len(batch) == 1 and batch[0] > 1 and data.rows[0].numel() > _LARGE and not data.rows.is_cuda:
+    own = data.rows.ndim > 2 and len(batch) == 1
+    if own and data.rows[0].numel() > _LARGE and not data.rows.is_cuda:
         arguments: dict[str, Any] = {"learning_rate": learning_rate, "num_steps": num_steps, "method": method}
         arguments |= {"record": sorted(steps), "keep_predictions": keep_predictions, "loss": loss, "seed": seed}
         arguments |= {"optimizer": optimizer, "batch_size": batch_size, "train_output": train_output}
         return _one_by_one(model, data, y, test, arguments)
-    engine = engine_type(_batched(model, batch, data.rows), data, test, learning_rate, optimizer, train_output)
     rule, log = as_loss(loss), Log(data, y, test, keep_predictions)
+    huge = data.rows.numel() > _HUGE and not batch and data.signals is not None
+    if engine_type is Split and huge and plain and isinstance(rule, CrossEntropy):
+        engine_type = partial(Streamed, y=y)
+    engine = engine_type(_batched(model, batch, data.rows), data, test, learning_rate, optimizer, train_output)
     orders = None if batch_size is None else _reshuffled(data.num_samples, batch_size, seed)
     for t in range(num_steps + 1):
         if t in steps:
@@ -152,28 +214,26 @@ def train_strong(
             break
         index = None if orders is None else next(orders)
         f = engine.outputs(index)
-        target, weight = _target(rule, f, y if index is None else y[..., index], t / num_steps)
-        engine.step(f, target, weight, index)
+        given = y if index is None else y[..., index]
+        engine.step(f, given, *_target(rule, f, given, t / num_steps), index)
     return engine.model(), log.history()
+
+
+def _of_seed(test: PatchData | None, index: int) -> PatchData | None:
+    return None if test is None else test.of_seed(index) if test.batch else test
 
 
 def _one_by_one(
     model: ReluCNN, data: PatchData, y: Tensor, test: PatchData | None, arguments: dict[str, Any]
 ) -> tuple[ReluCNN, History]:
     """A batch of large data sets: each is trained on to the end, so that it is read from the cache and not from memory."""
-    starts = _batched(model, data.batch, data.rows)
-    runs = []
+    end, histories = _batched(model, data.batch, data.rows), []
     for i in range(data.batch[0]):
-        start = copy.deepcopy(starts)
-        start.weights = torch.nn.Parameter(starts.weights.detach()[i])
-        start.output = torch.nn.Parameter(starts.output.detach()[i], requires_grad=False)
-        of_seed = None if test is None else test.of_seed(i) if test.batch else test
-        runs.append(train_strong(start, data.of_seed(i), y[i], test=of_seed, **arguments))
-    end = copy.deepcopy(starts)
-    with torch.no_grad():
-        end.weights.copy_(torch.stack([net.weights for net, _ in runs]))
-        end.output.copy_(torch.stack([net.output for net, _ in runs]))
-    return end, joined([history for _, history in runs], np.stack)
+        run, history = train_strong(end.of_seed(i), data.of_seed(i), y[i], test=_of_seed(test, i), **arguments)
+        with torch.no_grad():
+            end.weights[i], end.output[i] = run.weights, run.output
+        histories.append(history)
+    return end, joined(histories, np.stack)
 
 
 def _choose(method: str, plain: bool, model: ReluCNN, data: PatchData, num_steps: int) -> str:
@@ -220,22 +280,15 @@ def _reshuffled(num_samples: int, batch_size: int, seed: int) -> Iterator[Tensor
 
 
 @torch.no_grad()
-def _target(rule: Loss, f: Tensor, y: Tensor, progress: float) -> tuple[Tensor, Tensor | None]:
-    """Target probability of the class 1, and weights, shape (..., n)."""
-    one = ((1 + y) / 2).expand_as(f)
+def _target(rule: Loss, f: Tensor, y: Tensor, progress: float) -> tuple[Tensor | None, Tensor | None]:
+    """Target probability of the class 1 where it is not that of the label, and weights, shape (..., n)."""
     if isinstance(rule, CrossEntropy):
-        return one, None
+        return None, None
+    one = ((1 + y) / 2).expand_as(f)
     f = f.detach()
     predicted = torch.stack([torch.sigmoid(-f), torch.sigmoid(f)], dim=-1)
     target, weight = rule(predicted, torch.stack([1 - one, one], dim=-1), progress)
     return target[..., 1], weight
-
-
-def _products(rows: Tensor, weight: Tensor) -> Tensor:
-    """Inner products, shape (..., n), matrix by matrix: the batched product of matrices and vectors is slow."""
-    if rows.ndim == 2:
-        return rows @ weight
-    return torch.stack([_products(part, w) for part, w in zip(rows, weight, strict=True)])
 
 
 def _check_run(learning_rate: float, num_steps: int, record: Sequence[int]) -> set[int]:
