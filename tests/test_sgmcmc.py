@@ -14,7 +14,19 @@ from tests.reference import sgmcmc as reference
 from torch import nn
 
 from descentlab import data, networks, sgmcmc
-from descentlab.sgmcmc import chains, expansion, experiments, images, larger, official, preconditioning, toys
+from descentlab.sgmcmc import (
+    _gradients,
+    _nine,
+    chains,
+    expansion,
+    experiments,
+    images,
+    larger,
+    moments,
+    official,
+    preconditioning,
+    toys,
+)
 from descentlab.sgmcmc.layouts import merge_parameters, product
 
 EXAMPLES = list(experiments.EXAMPLES)
@@ -1013,3 +1025,184 @@ def test_the_check_fails_for_a_wrong_variant(claim):
     if claim.kind == "approx":
         assert np.shape(wrong) == np.shape(claim.expected)
     assert not claim.holds(wrong)
+
+
+# -- gradients written out --------------------------------------------------------------------------------------------
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+
+
+def compare(energy, params, batch, tolerance=1e-12):
+    """`value_and_grad` against the energy's own value and its gradient by reverse mode."""
+    leaves = {k: p.clone().requires_grad_() for k, p in params.items()}
+    value = energy(leaves, batch)
+    expected = torch.autograd.grad(value.sum(), list(leaves.values()))
+    out = {k: torch.full_like(p, torch.nan) for k, p in params.items()}
+    torch.testing.assert_close(
+        energy.value_and_grad(params, batch, out), value.detach(), rtol=tolerance, atol=tolerance
+    )
+    for found, wanted in zip(out.values(), expected, strict=True):
+        scale = float(wanted.abs().max()) + 1.0
+        torch.testing.assert_close(found / scale, wanted / scale, rtol=tolerance, atol=tolerance)
+
+
+def perturbed(model, chains, seed=0):
+    named = model.named_parameters()
+    return {k: p.detach() + 0.1 * normal(chains, *p.shape, seed=seed + j) for j, (k, p) in enumerate(named)}
+
+
+def batch(chains, inputs=6):
+    return normal(chains, 9, inputs, seed=5), torch.randint(3, (chains, 9), generator=generator(6))
+
+
+def small():
+    return images.normalised_mlp((5, 4), num_inputs=6, num_classes=3).double()
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own batches", "one batch for all"])
+@pytest.mark.parametrize("target", [None, "paper", "exact"])
+@given(left=st.integers(0, 2), right=st.integers(0, 2), seed=st.integers(0, 100))
+@settings(max_examples=6, deadline=None)
+def test_the_gradient_of_a_posterior_is_that_of_reverse_mode(target, shared, left, right, seed):
+    model = (
+        small()
+        if target is None or left + right == 0
+        else sgmcmc.expand(small(), left=left, right=right, target=target)
+    )
+    energy = sgmcmc.posterior_energy(model, 50, prior_variance=0.3)
+    compare(energy, perturbed(model, 3, seed), batch(1 if shared else 3))
+
+
+def test_the_gradient_with_factors_around_the_identity():
+    model = sgmcmc.expand(small(), target="exact", factor_density="identity", factor_precision=7.0)
+    compare(sgmcmc.posterior_energy(model, 50), perturbed(model, 2), batch(2))
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.SiLU, nn.Identity])
+def test_the_gradient_of_other_layers_and_losses(activation):
+    flat, norm = nn.Flatten(), nn.RMSNorm(5, elementwise_affine=False)
+    model = nn.Sequential(
+        flat, nn.Linear(6, 5, bias=False), norm, nn.Sequential(activation(), nn.Linear(5, 3))
+    ).double()
+
+    def squares(outputs, targets):
+        return (outputs - nn.functional.one_hot(targets, 3)).square().sum(-1)
+
+    x, y = batch(2)
+    for loss in ({}, {"loss": squares}):
+        compare(sgmcmc.posterior_energy(model, 50, **loss), perturbed(model, 2), (x.unflatten(2, (2, 3)), y))
+
+
+def test_networks_with_other_layers_are_left_to_automatic_differentiation():
+    shared = nn.Linear(3, 3)
+    for model in (
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()),
+        nn.Sequential(nn.Linear(3, 3), nn.GELU()),
+        nn.Sequential(shared, nn.ReLU(), shared),
+    ):
+        assert not hasattr(sgmcmc.posterior_energy(model, 50), "value_and_grad")
+
+
+@pytest.mark.parametrize("build", [sgmcmc.sgld, sgmcmc.psgld, sgmcmc.sghmc, sgmcmc.sgnht, sgmcmc.hmc])
+def test_samplers_take_the_same_steps_with_an_energys_own_gradient(build):
+    model = sgmcmc.expand(small(), target="exact")
+    own = sgmcmc.posterior_energy(model, 50)
+    ends = []
+    for energy in (own, own.__call__):  # a bound method has no gradient of its own
+        kernel = build(energy, step_size=1e-3, batched=True)
+        state, g, kept = kernel.init(perturbed(model, 3)), generator(), []
+        for _ in range(4):
+            state, _ = kernel.step(state, batch(3), g)
+            kept.append({k: p.clone() for k, p in state.params.items()})
+        ends.append((state, kept))
+    for a, b in zip(ends[0][1], ends[1][1], strict=True):
+        for name, found in a.items():
+            torch.testing.assert_close(found, b[name], rtol=1e-9, atol=1e-11)
+
+
+def test_a_step_leaves_earlier_states_as_they_were():
+    model = small()
+    kernel = sgmcmc.sghmc(
+        sgmcmc.posterior_energy(model, 50), step_size=torch.tensor([1e-3, 2e-3]), friction=5.0, batched=True
+    )
+    states, g = [kernel.init(perturbed(model, 2))], generator()
+    copies = []
+    for _ in range(4):
+        copies.append([t.clone() for s in (states[-1].params, states[-1].momentum) for t in s.values()])
+        states.append(kernel.step(states[-1], batch(2), g)[0])
+    for state, copy in zip(states, copies, strict=False):
+        for t, c in zip([*state.params.values(), *state.momentum.values()], copy, strict=True):
+            assert torch.equal(t, c)
+    again = kernel.step(states[0], batch(2), generator())[0]  # pure: the same state, batch and draws, the same end
+    assert all(torch.equal(again.params[k], t) for k, t in states[1].params.items())
+
+
+def test_a_gradient_of_ones_own_is_used_by_the_kernels():
+    class Steep:
+        def __call__(self, x, _):
+            raise AssertionError("the energy alone is not asked for")
+
+        def value_and_grad(self, x, _, out):
+            out.copy_(3 * x)
+            return 1.5 * x.square().sum(-1)
+
+    kernel = sgmcmc.sghmc(Steep(), step_size=0.1, friction=1.0, temperature=0.0, batched=True)
+    state, info = kernel.step(kernel.init(torch.ones(2, dtype=torch.float64), num_chains=2), None)
+    torch.testing.assert_close(state.params, torch.full((2, 2), 1 - 0.1**2 * 3, dtype=torch.float64))
+    torch.testing.assert_close(info.energy, torch.full((2,), 3.0, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", _nine.KINDS)
+def test_the_gradient_of_nine_gaussians(kind):
+    energy = _nine.NineEnergy(kind)
+    compare(energy, {k: t + 0.3 * normal(8, *t.shape) for k, t in energy.start().items()}, None, 1e-10)
+
+
+def test_a_path_through_a_singular_matrix_has_an_infinite_energy_and_no_error():
+    energy = _nine.NineEnergy("left")
+    params = {"v": torch.ones(1, 2, dtype=torch.float64), "P": torch.zeros(1, 2, 2, dtype=torch.float64)}
+    out = {k: torch.empty_like(t) for k, t in params.items()}
+    assert float(energy.value_and_grad(params, None, out)) == float("inf")
+
+
+def test_the_gradient_of_a_gaussian_matrix_and_of_quadratics():
+    layer = sgmcmc.expand(nn.Linear(3, 2, bias=False, dtype=torch.float64), target="exact")
+    root = normal(6, 6)
+    energy = toys.FactoredGaussian(layer, normal(6), root @ root.T)
+    params = perturbed(layer, 4)
+    out = {k: torch.empty_like(p) for k, p in params.items()}
+    value = energy.value_and_grad(params, None, out)
+    direction = {k: normal(*p.shape, seed=3) for k, p in params.items()}
+    ahead, behind = (energy({k: p + s * direction[k] for k, p in params.items()}, None) for s in (1e-5, -1e-5))
+    slope = sum((out[k] * direction[k]).flatten(1).sum(1) for k in params)
+    torch.testing.assert_close((ahead - behind) / 2e-5, slope, rtol=1e-6, atol=1e-6)
+    w = params[next(k for k in params if "original" in k)]
+    plain = sgmcmc.log_prior(layer, params, prior_variance=1e12)  # the factors' terms: the prior of W is flat
+    p, q = (params[next(k for k in params if side in k)] for side in ("left", "right"))
+    off = (p @ w @ q).flatten(1) - energy.mean
+    torch.testing.assert_close(value, 0.5 * torch.einsum("ci,ij,cj->c", off, energy.precision, off) - plain)
+    x, noise = normal(5, 3), normal(5, 3, seed=1)
+    quadratic = moments.noisy_quadratic(2.0, 3.0)
+    for given_noise in (None, noise):
+        out = torch.empty_like(x)
+        values = quadratic.value_and_grad(x, given_noise, out)
+        torch.testing.assert_close(values, quadratic(x, given_noise))
+        torch.testing.assert_close(out, 2 * x if given_noise is None else 2 * x + 3**0.5 * noise)
+
+
+@given(size=st.integers(1, 5), seed=st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_transposed_inverses_and_log_determinants(size, seed):
+    matrices = normal(2, 4, size, size, seed=seed) + 2 * torch.eye(size, dtype=torch.float64)
+    inverses, logs = _gradients.transposed_inverse(matrices)
+    conditions = float(torch.linalg.cond(matrices).max())
+    torch.testing.assert_close(
+        inverses.mT, torch.linalg.inv(matrices), rtol=1e-12 * conditions, atol=1e-13 * conditions**2
+    )
+    torch.testing.assert_close(logs, torch.linalg.slogdet(matrices).logabsdet, rtol=1e-12, atol=1e-12 * conditions)

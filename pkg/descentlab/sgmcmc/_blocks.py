@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsFloat
 
@@ -81,6 +82,23 @@ class Remembered:
         return self._fitted[key]
 
 
+class Scratch(threading.local):
+    """Vectors for intermediate results, kept from step to step: pages fresh from the system cost more than arithmetic.
+
+    Each thread has its own; nothing that a step returns may live in them.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, like: Tensor, size: int | None = None) -> Tensor:
+        """A vector of `size` entries (those of `like`) with the type and device of `like`; its contents are anything."""
+        size, found = like.numel() if size is None else size, self.kept.get(name)
+        if found is None or len(found) != size or found.dtype != like.dtype or found.device != like.device:
+            found = self.kept[name] = torch.empty(size, dtype=like.dtype, device=like.device)
+        return found
+
+
 def _fit(value: Any, block: Tensor, argument: str) -> float | Tensor:
     if not isinstance(value, Tensor):
         return float(value)
@@ -146,11 +164,19 @@ def parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     return [piece.view(t.shape) for piece, t in zip(pieces, like, strict=True)]
 
 
-def level(values: Sequence[float | Tensor], like: Sequence[Tensor]) -> float | Tensor:
-    """A setting of each block as one number where it is the same for all, else a vector in the layout of `flat`."""
+def level(values: Sequence[float | Tensor], like: Sequence[Tensor], into: Scratch | None = None) -> float | Tensor:
+    """A setting of each block as one number where it is the same for all, else a vector in the layout of `flat`.
+
+    The vector may lie in a scratch, as long as the next call with it comes after its last use.
+    """
     first = values[0]
     if not isinstance(first, Tensor) and all(not isinstance(v, Tensor) and v == first for v in values):
         return first
+    if into is not None:
+        vector = into("level", like[0], sum(t.numel() for t in like))
+        for view, v in zip(parts(vector, like), values, strict=True):
+            view.copy_(v) if isinstance(v, Tensor) else view.fill_(v)
+        return vector
     rows = [
         v.expand(t.shape).reshape(-1) if isinstance(v, Tensor) else t.new_full((t.numel(),), v)
         for v, t in zip(values, like, strict=True)

@@ -23,6 +23,8 @@ class Target:
             raise ValueError("give either energy or log_posterior")
         self.energy = energy if energy is not None else lambda p, b: -cast("Energy", log_posterior)(p, b)
         self.batched, self.chain_batches = batched, chain_batches
+        self.own = getattr(energy, "value_and_grad", None)
+        self.scratch = blocks.Scratch()
 
     def __call__(
         self,
@@ -63,6 +65,9 @@ class Target:
             raise NonFiniteEnergy(message, state=state, chain=chain, step=state.step)
 
     def _evaluate(self, like: Params, batch: Any, theta: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        if self.own is not None and self.batched:
+            out = blocks.parts(self.scratch("gradients", theta[0], sum(x.numel() for x in theta)), theta)
+            return self.own(blocks.join(like, theta), batch, blocks.join(like, out)), out
         if self.batched is not None:
             return self._all(like, batch, theta) if self.batched else self._each(like, batch, theta)
         try:
@@ -192,9 +197,11 @@ def root(value: float | Tensor) -> float | Tensor:
     return value.sqrt() if isinstance(value, Tensor) else math.sqrt(value)
 
 
-def level_step(step_size: Setting, step: int, names: list[str], theta: list[Tensor]) -> float | Tensor:
+def level_step(
+    step_size: Setting, step: int, names: list[str], theta: list[Tensor], into: blocks.Scratch
+) -> float | Tensor:
     """The step size of a step, as one number or in the layout of `blocks.flat`."""
-    return blocks.level(step_sizes(step_size, step, names, theta), theta)
+    return blocks.level(step_sizes(step_size, step, names, theta), theta, into)
 
 
 def kinetic_energy(momenta: list[Tensor]) -> Tensor:

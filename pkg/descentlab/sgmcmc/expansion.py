@@ -253,23 +253,31 @@ def prior_of(model: nn.Module, *, prior_variance: float | None = None) -> Callab
     return paper if mark.target == "paper" else exact
 
 
-def _factor_terms(mark: Expansion, params: Mapping[str, Tensor]) -> Tensor:
-    """Jacobian and auxiliary densities of all factors; factors of one size are treated together."""
-    powers: dict[int, list[tuple[Tensor, int]]] = {}
+def factors_by_size(mark: Expansion, params: Mapping[str, Tensor]) -> dict[int, list[tuple[str, int]]]:
+    """Names of the factors and the powers of their determinants in the Jacobian, by the side of the factors."""
+    found: dict[int, list[tuple[str, int]]] = {}
     for group in mark.groups:
         for side, power in (("left", group.columns), ("right", group.rows)):
             for name in group.factors(side):
-                powers.setdefault(params[name].shape[-1], []).append((params[name], power))
+                found.setdefault(params[name].shape[-1], []).append((name, power))
+    return found
+
+
+def factor_constants(mark: Expansion, size: int) -> tuple[float, float, bool]:
+    """Power and precision of the density of a factor of that side, and whether it lies around the identity."""
+    wishart = mark.factor_density == "wishart"
+    nu = (float(size) if mark.factor_power is None else mark.factor_power) if wishart else 0.0
+    return nu, size + nu if mark.factor_precision is None else mark.factor_precision, not wishart
+
+
+def _factor_terms(mark: Expansion, params: Mapping[str, Tensor]) -> Tensor:
+    """Jacobian and auxiliary densities of all factors; factors of one size are treated together."""
     total: Any = 0.0
-    for size, entries in powers.items():
-        stack = torch.stack([p for p, _ in entries])
+    for size, entries in factors_by_size(mark, params).items():
+        stack = torch.stack([params[name] for name, _ in entries])
         exponents = torch.tensor([float(e) for _, e in entries], dtype=stack.dtype, device=stack.device)
-        nu, centre = 0.0, stack
-        if mark.factor_density == "wishart":
-            nu = float(size) if mark.factor_power is None else mark.factor_power
-        else:
-            centre = stack - torch.eye(size, dtype=stack.dtype, device=stack.device)
-        precision = size + nu if mark.factor_precision is None else mark.factor_precision
+        nu, precision, around = factor_constants(mark, size)
+        centre = stack - torch.eye(size, dtype=stack.dtype, device=stack.device) if around else stack
         logs = torch.linalg.slogdet(stack).logabsdet
         weights = (exponents + nu).reshape(-1, *[1] * (logs.ndim - 1))
         total = total + (weights * logs - 0.5 * precision * centre.square().sum((-2, -1))).sum(0)

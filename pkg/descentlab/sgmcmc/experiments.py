@@ -18,7 +18,7 @@ from descentlab.sgmcmc import official
 from descentlab.sgmcmc.ensemble import Ensemble
 from descentlab.sgmcmc.expansion import by_block, expand
 from descentlab.sgmcmc.kernels import sghmc
-from descentlab.sgmcmc.moments import Moments, sghmc_moments
+from descentlab.sgmcmc.moments import Moments, Quadratic, sghmc_moments
 from descentlab.sgmcmc.posterior import sample_posterior
 from descentlab.sgmcmc.preconditioning import expected_move, factors_preconditioner, factors_trace, move_bound
 from descentlab.sgmcmc.schedules import cyclical_schedule
@@ -255,11 +255,8 @@ def stationary(
         values = torch.tensor([s.get(key, default) for s in settings], dtype=torch.float64)
         return values.repeat_interleave(num_chains)
 
-    half, spread = 0.5 * column("curvature"), column("noise").sqrt()
-
-    def energy(x: Tensor, batch: Tensor | None) -> Tensor:
-        return half * x * x if batch is None else (half * x + spread * batch) * x
-
+    spread = column("noise").sqrt()
+    energy = Quadratic(column("curvature"), spread)
     build: dict[str, Any] = {"step_size": column("step_size"), "friction": column("friction", 1.0)}
     kernel: Kernel = explicit_euler(energy, **build) if explicit else sghmc(energy, batched=True, **build)
     generator = torch.Generator().manual_seed(seed)

@@ -9,6 +9,10 @@ the number of samples included), and returns a `Kernel`:
 
 In all of them the momentum moves first, then the position (symplectic Euler). The opposite order, explicit Euler,
 inflates variances by about step size × curvature / friction; see `moments`.
+
+An energy of all chains may know its gradient: where it has a method ``value_and_grad(params, batch, out)``, which returns
+the energies, shape (chains,), and writes the gradients into `out`, laid out like `params`, kernels built with
+``batched=True`` use it in place of automatic differentiation.
 """
 
 from __future__ import annotations
@@ -221,21 +225,24 @@ def sghmc(
     target = Target(energy, log_posterior, batched, chain_batches)
     check_settings(step_size=step_size, temperature=temperature, friction=friction)
     watch = _limit(step_size, friction, temperature, curvature)
-    frictions = blocks.Remembered(friction, "friction")
+    frictions, scratch = blocks.Remembered(friction, "friction"), blocks.Scratch()
 
     def step(state: State, batch: Any, generator: torch.Generator | None = None) -> tuple[State, Info]:
         names, theta = blocks.split(state.params)
         r = blocks.flat(blocks.split(state.momentum)[1])
-        h = level_step(step_size, state.step, names, theta)
-        alpha = h * frictions(names, theta)
+        h = level_step(step_size, state.step, names, theta, scratch)
+        gamma = frictions(names, theta)
+        several = isinstance(h, torch.Tensor) or isinstance(gamma, torch.Tensor)
+        alpha: Any = torch.mul(gamma, h, out=scratch("alpha", r)) if several else h * gamma
         heat = heat_of(temperature, step_size, state.step)
         value, gradients = target(state, batch, theta, check=False)
         g = blocks.flat(gradients)
         target.verify(state, value, gradients, g.sum(), limit=watch.text)
-        r = blocks.add_((1 - alpha) * r, g, h, -1)
+        r = torch.addcmul(r, alpha, r, value=-1) if several else (1 - alpha) * r
+        r = blocks.add_(r, g, h, -1)
         if heat > 0:
-            noise = torch.randn(r.shape, generator=generator, device=r.device, dtype=r.dtype)
-            r = blocks.add_(r, noise, root(2 * alpha * heat))
+            noise = scratch("noise", r).normal_(generator=generator)
+            r = blocks.add_(r, noise, alpha.mul_(2 * heat).sqrt_() if several else root(2 * alpha * heat))
         x = blocks.add(blocks.flat(theta), r, h)
         positions, moved = blocks.parts(x, theta), blocks.parts(r, theta)
         watch(state.step, moved)
@@ -380,9 +387,10 @@ def hmc(
         before, gradients = target(state, batch, origin)
         kinetic = kinetic_energy(blocks.parts(r, origin))
         r = blocks.add_(r, blocks.flat(gradients), half, -1)
+        x = x.clone()
+        theta = blocks.parts(x, origin)
         for k in range(num_steps):
-            x = blocks.add(x, r, size)
-            theta = blocks.parts(x, origin)
+            blocks.add_(x, r, size)
             value, gradients = target(state, batch, theta, check=False)
             r = blocks.add_(r, blocks.flat(gradients), size if k < num_steps - 1 else half, -1)
         momenta = blocks.parts(r, origin)

@@ -80,14 +80,31 @@ def sgnht_moments(
     return Moments(temperature * (2 - alpha) / (2 * curvature), temperature, alpha / step_size)
 
 
+class Quadratic:
+    """Energy λ x²/2 + s ⟨n, x⟩ of all chains, shape (chains,) or (chains, d), with its gradient λ x + s n."""
+
+    def __init__(self, curvature: float | Tensor, spread: float | Tensor):
+        self.curvature, self.spread = curvature, spread
+
+    def __call__(self, x: Tensor, batch: Tensor | None) -> Tensor:
+        value = 0.5 * self.curvature * x.square()
+        value = value if batch is None else value + self.spread * batch * x
+        return value if x.ndim == 1 else value.sum(-1)
+
+    def value_and_grad(self, x: Tensor, batch: Tensor | None, out: Tensor) -> Tensor:
+        """Energies, shape (chains,); the gradient is written into `out`."""
+        torch.mul(x, self.curvature, out=out)
+        value = 0.5 * x * out
+        if batch is not None:
+            slope = self.spread * batch
+            value += slope * x
+            out += slope
+        return value if x.ndim == 1 else value.sum(-1)
+
+
 def noisy_quadratic(curvature: float, noise: float = 0.0) -> Callable[[Tensor, Any], Tensor]:
     """Energy λ x²/2 + √V ⟨n, x⟩ of all chains, of shape (chains, d); the batch is n, or None."""
-
-    def energy(x: Tensor, batch: Any) -> Tensor:
-        value = 0.5 * curvature * x.square().sum(-1)
-        return value if batch is None else value + math.sqrt(noise) * (batch * x).sum(-1)
-
-    return energy
+    return Quadratic(curvature, math.sqrt(noise))
 
 
 def measure_moments(

@@ -13,7 +13,8 @@ from descentlab.data import Dataset
 from descentlab.figures import progress as show_progress
 from descentlab.networks import seeded
 from descentlab.sgmcmc import expansion
-from descentlab.sgmcmc.chains import Forward, chain_forward
+from descentlab.sgmcmc._energies import posterior_of
+from descentlab.sgmcmc.chains import chain_forward
 from descentlab.sgmcmc.ensemble import Ensemble
 from descentlab.sgmcmc.layouts import merge_parameters
 from descentlab.sgmcmc.preconditioning import effective_steps
@@ -51,18 +52,14 @@ def posterior_energy(
     -------
     callable, (params, batch) -> Tensor of shape (chains,)
         `params` by name with the chains as first axis; a batch is (inputs, targets), each with the chains, or 1, as
-        its first axis. Give it to a kernel as ``batched=True``.
+        its first axis. Give it to a kernel as ``batched=True``. For networks of linear layers, RMSNorm and the usual
+        activations it has a method ``value_and_grad``, which kernels prefer to automatic differentiation.
     """
-    forward, groups = _plain(model)
+    mark = getattr(model, _MARK, None)
+    plain, groups = (model, ()) if mark is None else (expansion.merge(model), mark.groups)
     log_prior = expansion.prior_of(model, prior_variance=prior_variance)
-
-    def energy(params: Mapping[str, Tensor], batch: tuple[Tensor, Tensor]) -> Tensor:
-        inputs, targets = batch
-        merged = merge_parameters(groups, params)
-        fit = loss(forward(merged, inputs), targets).sum(-1) * (num_data / inputs.shape[1])
-        return fit - log_prior(params, merged)
-
-    return energy
+    parts = (chain_forward(plain), groups, log_prior, loss, num_data)
+    return posterior_of(model, plain, prior_variance, loss is cross_entropy, *parts)
 
 
 def sample_posterior(
@@ -203,12 +200,6 @@ def _described(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings of a kernel that a checkpoint can be told apart by; functions and tensors are left out."""
     plain = (bool, int, float, str, CyclicalSchedule)
     return {name: repr(value) for name, value in settings.items() if isinstance(value, plain)}
-
-
-def _plain(model: nn.Module) -> tuple[Forward, tuple[Any, ...]]:
-    """Evaluation of the plain network, and the groups of tensors to be multiplied out before."""
-    mark = getattr(model, _MARK, None)
-    return (chain_forward(model), ()) if mark is None else (chain_forward(expansion.merge(model)), mark.groups)
 
 
 def _starts(

@@ -16,7 +16,9 @@ from scipy.special import k0
 from torch import Tensor, nn
 
 from descentlab.sgmcmc import _blocks as blocks
-from descentlab.sgmcmc.expansion import expand, expansion_of, prior_of
+from descentlab.sgmcmc._energies import FactoredGaussian
+from descentlab.sgmcmc._nine import NINE, NINE_DEVIATION, NineEnergy
+from descentlab.sgmcmc.expansion import expand, expansion_of
 from descentlab.sgmcmc.kernels import hmc
 from descentlab.sgmcmc.layouts import merge_parameters
 from descentlab.sgmcmc.schedules import cyclical_schedule
@@ -101,9 +103,6 @@ def _grid_langevin(starts, sizes, kept, centres, variance, seed):
 
 # -- nine Gaussians: SP and EP by HMC -------------------------------------------------------------------------------
 
-NINE = torch.tensor([(a, b) for a in (-2.0, 0.0, 2.0) for b in (-2.0, 0.0, 2.0)], dtype=torch.float64)
-NINE_DEVIATION = 0.4
-
 
 @dataclass(frozen=True, eq=False)
 class Mixing:
@@ -139,54 +138,20 @@ def mix_nine(
     step_size : float
         Of HMC; ten steps a proposal, jittered by a fifth.
     """
-    energy, product, start = _nine(kind)
+    energy = NineEnergy(kind)
     kernel = hmc(energy, step_size=step_size, num_steps=10, jitter=0.2, batched=True)
-    state = kernel.init(start, num_chains=num_chains)
+    state = kernel.init(energy.start(), num_chains=num_chains)
     generator = torch.Generator().manual_seed(seed)
     places, accepted = [], []
     for _ in range(num_iterations):
         state, info = kernel.step(state, None, generator)
-        places.append(torch.cdist(product(state.params), NINE).argmin(1))
+        places.append(torch.cdist(energy.product(state.params), NINE).argmin(1))
         accepted.append(float(info.acceptance.mean()))  # type: ignore[union-attr]
     visits = torch.stack(places)
     switches = (visits[1:] != visits[:-1]).double().mean()
     visited = torch.nn.functional.one_hot(visits, 9).amax(0).sum(1).double().mean()
     masses = torch.bincount(visits[num_dropped:].flatten(), minlength=9).double()
     return Mixing((masses / masses.sum()).numpy(), float(switches), float(visited), float(np.mean(accepted)))
-
-
-def _nine(kind: str) -> tuple[Callable[[Any, Any], Tensor], Callable[[Any], Tensor], dict[str, Tensor]]:
-    corner, one = NINE[0], torch.ones((), dtype=torch.float64)
-    eye = torch.eye(2, dtype=torch.float64)
-    start = {"plain": {"v": corner}, "left": {"v": corner, "P": eye}}.get(kind, {"v": corner, "P": eye, "q": one})
-    if kind not in ("plain", "left", "both", "gaussian"):
-        raise ValueError(f"kind={kind!r}; allowed are 'plain', 'left', 'both' and 'gaussian'")
-
-    def product(params: dict[str, Tensor]) -> Tensor:
-        w = params["v"]
-        if "P" in params:
-            w = (params["P"] @ w.unsqueeze(-1)).squeeze(-1)
-        return w * params["q"].unsqueeze(-1) if "q" in params else w
-
-    pulls = NINE.T / NINE_DEVIATION**2
-    offsets = -NINE.square().sum(1) / (2 * NINE_DEVIATION**2)
-
-    def energy(params: dict[str, Tensor], _: Any) -> Tensor:
-        w = product(params)
-        squares = w.square().sum(-1) / (2 * NINE_DEVIATION**2)
-        u = squares - torch.logsumexp(torch.addmm(offsets, w, pulls), dim=1)
-        if kind == "gaussian":
-            squared_norm = params["P"].square().sum((-2, -1)) + params["q"].square()
-            return u + 0.5 * squared_norm + params["v"].square().sum(-1) / 8
-        if "P" in params:  # one column: |det P| of the Jacobian, and the density |det P| exp(-3 |P|² / 2)
-            p = params["P"].flatten(1)
-            a, b, c, d = p.unbind(1)
-            u = u - 2 * (a * d - b * c).abs().log() + 1.5 * p.square().sum(1)
-        if "q" in params:  # two rows: q² of the Jacobian, and the density |q| exp(-q²)
-            u = u - 3 * params["q"].abs().log() + params["q"].square()
-        return u
-
-    return energy, product, start
 
 
 def gaussian_masses(*, num_draws: int = 4_000_000, seed: int = 0) -> Array:
@@ -305,20 +270,11 @@ def gaussian_matrix(
         settings = {"factor_density": "wishart", "factor_power": 10.0}
     elif kind not in ("identity", "no determinant"):
         raise ValueError(f"kind={kind!r}; allowed are 'identity', 'wishart' and 'no determinant'")
-    layer = expand(nn.Linear(n, m, bias=False, dtype=torch.float64), target="exact", prior_variance=1e12, **settings)
-    log_prior = prior_of(layer)  # that of W is flat, so that what is left are the factors' terms
+    layer = expand(nn.Linear(n, m, bias=False, dtype=torch.float64), target="exact", **settings)
     groups = expansion_of(layer).groups
     num_dropped = num_iterations // 4 if num_dropped is None else num_dropped
     p, q = groups[0].factors("left")[0], groups[0].factors("right")[0]
-
-    def energy(params: dict[str, Tensor], _: Any) -> Tensor:
-        merged = merge_parameters(groups, params)
-        off = merged["weight"].flatten(1) - mean
-        u = 0.5 * torch.einsum("ci,ij,cj->c", off, precision, off) - log_prior(params, merged)
-        if kind == "no determinant":
-            u = u + n * torch.linalg.slogdet(params[p]).logabsdet + m * torch.linalg.slogdet(params[q]).logabsdet
-        return u
-
+    energy = FactoredGaussian(layer, mean, precision, jacobian=kind != "no determinant")
     kernel = hmc(energy, step_size=0.12, num_steps=12, jitter=0.2, batched=True)
     generator = torch.Generator().manual_seed(seed)
     state = kernel.init({k: t.detach() for k, t in layer.named_parameters()}, num_chains=num_chains)
