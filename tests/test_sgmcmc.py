@@ -1030,10 +1030,6 @@ def test_the_check_fails_for_a_wrong_variant(claim):
 # -- gradients written out --------------------------------------------------------------------------------------------
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
 
@@ -1136,8 +1132,8 @@ def test_a_step_leaves_earlier_states_as_they_were():
     for _ in range(4):
         copies.append([t.clone() for s in (states[-1].params, states[-1].momentum) for t in s.values()])
         states.append(kernel.step(states[-1], batch(2), g)[0])
-    for state, copy in zip(states, copies, strict=False):
-        for t, c in zip([*state.params.values(), *state.momentum.values()], copy, strict=True):
+    for state, before in zip(states, copies, strict=False):
+        for t, c in zip([*state.params.values(), *state.momentum.values()], before, strict=True):
             assert torch.equal(t, c)
     again = kernel.step(states[0], batch(2), generator())[0]  # pure: the same state, batch and draws, the same end
     assert all(torch.equal(again.params[k], t) for k, t in states[1].params.items())
