@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from descentlab import data
 from descentlab import weak_to_strong as w2s
+from descentlab.weak_to_strong import training
 
 BOTH = ("same", "opposite")
 
@@ -777,7 +778,9 @@ def test_students_of_several_laws_are_the_single_ones(method):
 
 @pytest.mark.parametrize(("n", "dim"), [(12, 40), (60, 9)], ids=["kernel", "weights"])
 @pytest.mark.parametrize("raw", [False, True])
-def test_teachers_are_the_papers_by_either_route(n, dim, raw):
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_teachers_are_the_papers_by_every_route(n, dim, raw, side_by_side, monkeypatch):
+    monkeypatch.setattr(training, "_CACHED", 2**17 if side_by_side else 0)
     made = w2s.PatchData(n, dim, signal_hard=1.5, seed=[0, 1])
     patches, labels = made.patches, made.labels
     made = w2s.PatchData.from_arrays(patches, labels, made.kinds) if raw else made

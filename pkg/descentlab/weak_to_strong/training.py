@@ -20,6 +20,7 @@ from descentlab.weak_to_strong.patches import PatchData, as_labels, fingerprints
 
 Method = Literal["auto", "split", "gram", "autograd"]
 METHODS = ("auto", "split", "gram", "autograd")
+_CACHED = 2**17  # numbers in a data set beyond which teachers are quicker one after the other, on a CPU
 _LARGE = 3 * 2**20  # numbers in a data set beyond which a batch of them saves nothing
 _HUGE = 2**24  # numbers in a data set beyond which it is read once a step
 
@@ -60,7 +61,12 @@ def train_weak(
     y = data.labels if labels is None else as_labels(labels, data.labels.shape, data.rows)
     model = LinearCNN(data.dim, batch=data.batch, dtype=data.rows.dtype).to(data.rows.device)
     arguments: dict[str, Any] = {"learning_rate": learning_rate, "num_steps": num_steps, "record": sorted(steps)}
-    if data.rows.ndim > 2:  # each on its own to the end, so that it is read from the cache and not from memory
+    n, length = data.num_samples, data.rows.shape[-1]
+    # a product is as slow as its matrix is read, but for the kernel itself; of that half is read, as it is symmetric
+    gram = num_steps * n / 2 + n * length / 10 < num_steps * 2 * length and not data.rows.is_cuda
+    gram = gram and (not data.batch or data.rows.ndim > 2)  # networks that share their rows share one product as well
+    if data.rows.ndim > 2 and n * (n if gram else length) > _CACHED and not data.rows.is_cuda:
+        # each on its own to the end, so that it is read from the cache and not from memory
         runs = [
             train_weak(data.of_seed(i), labels=y[i], test=_of_seed(test, i), **arguments) for i in range(data.batch[0])
         ]
@@ -69,10 +75,8 @@ def train_weak(
         model.seen = torch.cat([run.seen for run, _ in runs])
         return model, joined([history for _, history in runs], np.stack)
     rows = data.rows if data.signals is not None else data.patch_sums()
-    rows = rows[0] if rows.ndim > 2 else rows  # the same for all networks of a batch
-    (n, length), log = rows.shape, Log(data, y, test)
-    # a product is as slow as its matrix is read, but for the kernel itself; of that half is read, as it is symmetric
-    gram = num_steps * n / 2 + n * length / 10 < num_steps * 2 * length and not (data.batch or rows.is_cuda)
+    rows = rows[0] if rows.ndim > data.rows.ndim == 2 else rows  # the same for all networks of a batch
+    log = Log(data, y, test)
     descent = _linear_gram if gram else _linear_descent
     with torch.no_grad():
         for t, f in descent(model.weight, rows, data, y, learning_rate, num_steps, steps):
@@ -100,12 +104,13 @@ def _linear_descent(
     start = signals.shape[-1]
     for t in range(num_steps + 1):
         of_signals = (signals @ weight[..., :start].unsqueeze(-1)).squeeze(-1)
-        f = (rows @ weight[..., start:].mT).mT if data.batch else rows @ weight[start:]
-        f = f + of_signals
+        # matrices are multiplied where rows are shared, a matrix and a vector each where they are not
+        noise = weight[..., start:]
+        f = (noise @ rows.mT if rows.ndim == 2 else (rows @ noise.unsqueeze(-1)).squeeze(-1)) + of_signals
         yield t, f
         if t < num_steps:
-            pull = torch.sigmoid(away * f).mul_(y).mul_(rate / len(rows))
-            weight[..., start:] += pull @ rows
+            pull = torch.sigmoid(away * f).mul_(y).mul_(rate / data.num_samples)
+            noise += pull @ rows if rows.ndim == 2 else (pull.unsqueeze(-2) @ rows).squeeze(-2)
             weight[..., :start] += (pull.unsqueeze(-2) @ signals).squeeze(-2)
 
 
@@ -116,17 +121,21 @@ def _linear_gram(
     from scipy.linalg.blas import get_blas_funcs
 
     signals, away, a = _of_signals(data), -y, torch.zeros_like(y)
-    start, kernel = signals.shape[-1], (rows @ rows.mT).numpy().T
-    product = get_blas_funcs("symv", (kernel,))
+    start, kernel = signals.shape[-1], rows @ rows.mT
+    symmetric = kernel.numpy().T if kernel.ndim == 2 else None
+    product = None if symmetric is None else get_blas_funcs("symv", (symmetric,))
     for t in range(num_steps + 1):
-        f = torch.as_tensor(product(1.0, kernel, a.numpy())).addmv_(signals, weight[:start])
+        if product is not None:  # BLAS reads half of the matrix; it knows no batches
+            f = torch.as_tensor(product(1.0, symmetric, a.numpy())).addmv_(signals, weight[:start])
+        else:
+            f = (kernel @ a.unsqueeze(-1) + signals @ weight[..., :start].unsqueeze(-1)).squeeze(-1)
         if t in steps or t == num_steps:
-            weight[start:] = a @ rows
+            weight[..., start:] = (a.unsqueeze(-2) @ rows).squeeze(-2)
         yield t, f
         if t < num_steps:
-            pull = torch.sigmoid(away * f).mul_(y).mul_(rate / len(rows))
+            pull = torch.sigmoid(away * f).mul_(y).mul_(rate / data.num_samples)
             a += pull
-            weight[:start] += pull @ signals
+            weight[..., :start] += (pull.unsqueeze(-2) @ signals).squeeze(-2)
 
 
 def train_strong(
