@@ -240,17 +240,25 @@ class Bench(Table):
         bench = read_json(self.book / "bench.json")
         body = [
             [
-                f"`{b['name']}`",
-                *(engineering(b["stats"][k]) for k in ("min", "median", "stddev")),
-                f"{b['stats']['rounds']:.0f}",
+                benchmark_title(b["name"]),
                 "; ".join(f"{key}: {value}" for key, value in b.get("extra_info", {}).items()),
+                *(engineering(b["stats"][k]) for k in ("min", "median")),
             ]
             for b in bench.get("benchmarks", [])
         ]
         machine = bench.get("machine_info", {})
         cpu = machine.get("cpu", {}).get("brand_raw", machine.get("processor", ""))
         foot = f"Recorded {bench.get('datetime', '')[:10]} on {cpu}, Python {machine.get('python_version', '')}."
-        return ["Benchmark", "Best", "Median", "Spread (s.d.)", "Rounds", "Beside"], body, foot
+        return ["Benchmark", "Beside", "Best", "Median"], body, foot
+
+
+def benchmark_title(name: str) -> str:
+    """``test_step_beside_peers[cpu-0.00194186]`` as "Step beside peers (cpu, 0.00194)"."""
+    words, _, parameters = name.removeprefix("test_").removesuffix("]").partition("[")
+    parameters = parameters.encode().decode("unicode_escape")  # pytest writes × as \xd7
+    shown = re.sub(r"\d+\.\d{4,}", lambda found: f"{float(found[0]):.3g}", parameters.replace("-", ", "))
+    words = words.replace("_", " ")
+    return words[0].upper() + words[1:] + (f" ({shown})" if shown else "")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -270,8 +278,8 @@ def linked(text: str) -> str:
 def engineering(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
+            return f"{seconds / size:.3g}\u00a0{unit}"
+    return f"{seconds / 1e-9:.3g}\u00a0ns"
 
 
 def bibtex(folder: Path, key: str) -> str:
