@@ -56,6 +56,24 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> np.n
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
+def read_records(path: str | os.PathLike[str], *, record: int, sha256: str) -> np.ndarray:
+    """Records of `record` bytes from a gzip file, shape (n, record), uint8.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged or altered: its unpacked content has another sha256, or holds no whole records.
+    """
+    path = Path(path)
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path}: expected a whole gzip file, found one that is damaged ({error})") from error
+    if (found := hashlib.sha256(content).hexdigest()) != sha256 or len(content) % record:
+        raise ValueError(f"{path}: expected content with sha256 {sha256}, found {found}: install the package again")
+    return np.frombuffer(content, dtype=np.uint8).reshape(-1, record)
+
+
 def read_npz(path: str | os.PathLike[str]) -> Arrays:
     """The four arrays of an ``.npz`` file in the layout that `load` documents.
 

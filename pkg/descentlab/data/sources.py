@@ -111,6 +111,19 @@ def _download_fashion_mnist(root: Path | None) -> None:
     ) from cause
 
 
+# -- its first 10 000 + 2 000 images, one file of this package: what every chapter uses at book scale -----------------
+
+FASHION_12K = Path(__file__).with_name("fashion-mnist-12k.gz")
+FASHION_12K_SHA256 = "1b734cc285da26856d2511ce7ec0e1e31cf6a2fc7976750229210e28d2d99796"  # of the unpacked content
+
+
+def _read_fashion_12k(root: Path | None, generator: Generator) -> Arrays:
+    """The bundled images: a byte of label and 784 of pixels an image, training images first."""
+    records = formats.read_records(FASHION_12K, record=785, sha256=FASHION_12K_SHA256)
+    images, labels = records[:, 1:].reshape(-1, 28, 28), records[:, 0]
+    return Arrays(images[:10_000], labels[:10_000], images[10_000:], labels[10_000:])
+
+
 # -- CIFAR and SVHN: an .npz file of yours, or the publisher's files --------------------------------------------------
 
 
@@ -281,6 +294,10 @@ _CIFAR100_CLASSES = [
 
 # -- the table --------------------------------------------------------------------------------------------------------
 
+_CLOTHES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 SOURCES: dict[str, Source] = {
     "digits": Source(
         title="Optical Recognition of Handwritten Digits: 1797 images of 8 × 8, as bundled with scikit-learn",
@@ -290,14 +307,19 @@ SOURCES: dict[str, Source] = {
         present=_digits_present,
         read=_read_digits,
     ),
+    "fashion-mnist-12k": Source(
+        title="Fashion-MNIST, its first 10 000 + 2 000 images of clothing, 28 × 28, as bundled with this package",
+        licence="MIT",
+        origin="H. Xiao, K. Rasul and R. Vollgraf (2017), Zalando Research, arXiv:1708.07747",
+        class_names=_CLOTHES,
+        present=lambda root: True,
+        read=_read_fashion_12k,
+    ),
     "fashion-mnist": Source(
         title="Fashion-MNIST: 70 000 images of clothing, 28 × 28",
         licence="MIT",
         origin="H. Xiao, K. Rasul and R. Vollgraf (2017), Zalando Research, arXiv:1708.07747",
-        class_names=(
-            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        ),
+        class_names=_CLOTHES,
         present=_fashion_mnist_present,
         read=_read_fashion_mnist,
     ),
