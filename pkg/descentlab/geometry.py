@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog, nnls
+
+from descentlab.compiled import njit
 
 Array = NDArray[np.float64]
 Loss = Literal["logistic", "exponential"]
@@ -289,13 +290,13 @@ def _positive(scale: ArrayLike, dim: int) -> Array:
     return scale
 
 
-@njit(cache=True)
+@njit
 def log_slope_logistic(z: float) -> float:
     r"""Logarithm of :math:`-\ell'(z) = 1/(1 + e^z)` for the logistic loss, exact to rounding at any `z`."""
     return -z - np.log1p(np.exp(-z)) if z > 0 else -np.log1p(np.exp(z))
 
 
-@njit(cache=True)
+@njit
 def log_slope_exponential(z: float) -> float:
     r"""Logarithm of :math:`-\ell'(z) = e^{-z}` for the exponential loss."""
     return -z

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog, nnls
 
+from descentlab.compiled import njit
 from descentlab.geometry import (
     Array,
     Order,
@@ -242,7 +242,7 @@ def _rates(learning_rate: float | ArrayLike, num_stages: int) -> Array:
     return rates
 
 
-@njit(cache=True)
+@njit
 def _loop(X, start, bounds, stages, num_steps, rates, steps):
     dim, w = X.shape[1], start.copy()
     weights, pull = np.empty((len(steps), dim)), np.empty(dim)
@@ -266,7 +266,7 @@ def _loop(X, start, bounds, stages, num_steps, rates, steps):
     return weights
 
 
-@njit(cache=True)
+@njit
 def _kernel_loop(gram, offset, bounds, stages, num_steps, rates, steps):
     """The same in the coefficients `a` of ``w = w0 + X' a``; `offset` is ``X w0``."""
     a, shares = np.zeros(len(gram)), np.empty((len(steps), len(gram)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from descentlab.compiled import njit
 
 
-@njit(cache=True)
+@njit
 def subset_moments(rows, X, table):  # type: ignore[no-untyped-def]
     """Fill ``table[C]`` with the mean of ``T X T'`` over the orders of the coordinates in the bit set C.
 
@@ -43,7 +44,7 @@ def subset_moments(rows, X, table):  # type: ignore[no-untyped-def]
         phi /= size
 
 
-@njit(cache=True)
+@njit
 def epoch_matrix(rows, root, inverse_root):  # type: ignore[no-untyped-def]
     """The RPCD operator in the energy frame on `svec` coordinates, shape (n (n + 1) / 2,) twice, for small n."""
     n = rows.shape[0]
@@ -66,7 +67,7 @@ def epoch_matrix(rows, root, inverse_root):  # type: ignore[no-untyped-def]
     return (matrix + matrix.T) / 2
 
 
-@njit(cache=True)
+@njit
 def row_gradients(A, table):  # type: ignore[no-untyped-def]
     """Derivatives of ``<A X A, M(X)>`` with respect to the rows of the steps, X fixed, shape (n, n).
 
@@ -108,7 +109,7 @@ def row_gradients(A, table):  # type: ignore[no-untyped-def]
     return gradient
 
 
-@njit(cache=True)
+@njit
 def epochs(rows, offsets, x, orders):  # type: ignore[no-untyped-def]
     """One epoch of each run, in place: ``x[i] -= rows[i] @ x - offsets[i]`` for i in the run's order.
 
@@ -127,7 +128,7 @@ def epochs(rows, offsets, x, orders):  # type: ignore[no-untyped-def]
             x[run, i] -= residual
 
 
-@njit(cache=True)
+@njit
 def epochs_invariant(sigma, x, orders):  # type: ignore[no-untyped-def]
     """`epochs` for ``sigma I + (1 - sigma) 1 1'`` in O(1) a step: the sum of the entries is carried along."""
     for run in range(len(x)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from descentlab.compiled import njit
 from descentlab.geometry import Array
 
 _BLOCK = 512  # samples at a time: their window stays in the cache
@@ -161,7 +161,7 @@ def _windowed(probabilities: Any, window: int, power: float) -> Array:
     return score
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _windowed_kernel(
     table: NDArray[Any], window: int, power: float, score: Array
 ) -> tuple[float, float]:  # pragma: no cover

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from descentlab.compiled import njit
 from descentlab.dataset_pruning.scores import _numpy
 from descentlab.geometry import Array
 
@@ -358,7 +358,7 @@ def _nearest(x: Array, count: int, block: int = 1024) -> tuple[Indices, Array]:
     return np.concatenate(found), np.concatenate(squares)
 
 
-@njit(cache=True)
+@njit
 def _take(values: Array, neighbors: Indices, kernel: Array, count: int) -> Indices:  # pragma: no cover
     values, left = values.copy(), np.ones(len(values), dtype=np.bool_)
     taken = np.empty(count, dtype=np.int64)

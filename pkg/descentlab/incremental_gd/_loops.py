@@ -7,10 +7,11 @@ the iterates at the ends of epochs, (K + 1, runs, d).
 import math
 
 import numpy as np
-from numba import njit
+
+from descentlab.compiled import njit
 
 
-@njit(cache=True)
+@njit
 def diagonal_loop(h, b, x, orders, which, rates, factors):  # type: ignore[no-untyped-def]
     runs, d = x.shape
     _, epochs, n = orders.shape
@@ -26,7 +27,7 @@ def diagonal_loop(h, b, x, orders, which, rates, factors):  # type: ignore[no-un
     return out
 
 
-@njit(cache=True)
+@njit
 def dense_loop(h, b, x, orders, which, rates, factors):  # type: ignore[no-untyped-def]
     runs, d = x.shape
     _, epochs, n = orders.shape
@@ -48,7 +49,7 @@ def dense_loop(h, b, x, orders, which, rates, factors):  # type: ignore[no-untyp
 
 
 # may reorder sums, so that vector instructions apply, but not assume that all is finite
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+@njit(error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def logistic_loop(X, y, ridge, x, orders, which, rates, factors):  # type: ignore[no-untyped-def]
     runs, d = x.shape
     _, epochs, n = orders.shape

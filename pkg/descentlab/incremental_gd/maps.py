@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
+from descentlab.compiled import njit
 from descentlab.incremental_gd.problems import Array, QuadraticSum
 
 
@@ -77,7 +77,7 @@ def epoch_map(problem: QuadraticSum, learning_rate: ArrayLike, *, order: ArrayLi
     return AffineMap(linear.reshape(shape), shift.reshape(*rates.shape, d), problem.is_diagonal)
 
 
-@njit(cache=True)
+@njit
 def _diagonal_epoch_map(h, b, order, rates):  # type: ignore[no-untyped-def]
     d = h.shape[1]
     linear, shift = np.ones((len(rates), d)), np.zeros((len(rates), d))
@@ -90,7 +90,7 @@ def _diagonal_epoch_map(h, b, order, rates):  # type: ignore[no-untyped-def]
     return linear, shift
 
 
-@njit(cache=True)
+@njit
 def _dense_epoch_map(h, b, order, rates):  # type: ignore[no-untyped-def]
     d = h.shape[1]
     linear, shift = np.zeros((len(rates), d, d)), np.zeros((len(rates), d))

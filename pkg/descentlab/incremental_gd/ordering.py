@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from descentlab.compiled import njit
 from descentlab.incremental_gd.problems import Array
 
 _TIE = 1e-10  # squared norms this close, relative to the largest, are equal: rounding decides nothing
@@ -161,7 +161,7 @@ def _centred(vectors: ArrayLike) -> Array:
     return array - array.mean(axis=0)
 
 
-@njit(cache=True)
+@njit
 def _greedy(z, rank, slack):  # type: ignore[no-untyped-def]
     n, d = z.shape
     squares, norms = (z**2).sum(axis=1), np.empty(n)

@@ -13,9 +13,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
+from descentlab.compiled import njit
 from descentlab.geometry import (
     LOG_SLOPES,
     Loss,
@@ -234,7 +234,7 @@ def _run(
     return Trajectory(steps, weights)
 
 
-@njit(cache=True)
+@njit
 def _fill_batch(batch, permutation, step, order, rng):
     """Indices of the samples of a step: batches in turn, of a permutation renewed each epoch, or drawn afresh."""
     num_samples, size = len(permutation), len(batch)
@@ -247,7 +247,7 @@ def _fill_batch(batch, permutation, step, order, rng):
         batch[i] = rng.integers(0, num_samples) if order == 2 else permutation[position + i]
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})  # free order of summation: vector instructions, no call into BLAS
+@njit(fastmath={"reassoc", "contract"})  # free order of summation: vector instructions, no call into BLAS
 def _dot(u, v):
     total = 0.0
     for k in range(len(u)):
@@ -255,7 +255,7 @@ def _dot(u, v):
     return total
 
 
-@njit(cache=True)
+@njit
 def _log_slopes(X, w, batch, exponential, logs):
     """Fill in the logarithms of the samples' loss slopes and return the largest, in bits."""
     largest = -np.inf
@@ -266,27 +266,27 @@ def _log_slopes(X, w, batch, exponential, logs):
     return largest / _LN2
 
 
-@njit(cache=True)
+@njit
 def _clip(bits):
     """A power of two as an integer exponent, cut where it is zero or infinite beside anything in range anyway."""
     return int(min(max(bits, -4000.0), 4000.0))
 
 
-@njit(cache=True)
+@njit
 def _shifted_exp(log_value, shift):
     """``exp(log_value) * 2**shift``, rounded the same for every shift, so that rescaling never changes an iterate."""
     bits = math.floor(log_value / _LN2)
     return math.ldexp(math.exp(log_value - bits * _LN2), _clip(bits + shift))
 
 
-@njit(cache=True)
+@njit
 def _rescale(moment, beta, change):
     """Multiply a moment by ``2**change``, without rounding; one that the next step forgets must not overflow."""
     for k in range(len(moment)):
         moment[k] = math.ldexp(moment[k], change) if beta > 0 else 0.0
 
 
-@njit(cache=True)
+@njit
 def _batch_gradient(X, batch, logs, shift, gradient):
     """Fill in ``2**shift`` times the negative gradient of the batch's mean loss."""
     for i in range(len(batch)):
@@ -295,7 +295,7 @@ def _batch_gradient(X, batch, logs, shift, gradient):
             gradient[k] = weight * row[k] if i == 0 else gradient[k] + weight * row[k]
 
 
-@njit(cache=True)
+@njit
 def _adam_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay, beta1, beta2, eps):
     weights = np.empty((len(steps), len(w)))
     batch, permutation = np.empty(size, np.int64), np.arange(len(X))
@@ -329,7 +329,7 @@ def _adam_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay,
     return weights
 
 
-@njit(cache=True)
+@njit
 def _signum_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay, beta, _1, _2):
     weights = np.empty((len(steps), len(w)))
     batch, permutation = np.empty(size, np.int64), np.arange(len(X))
@@ -354,7 +354,7 @@ def _signum_loop(X, w, steps, size, order, rng, exponential, learning_rate, deca
     return weights
 
 
-@njit(cache=True)
+@njit
 def _proxy_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay, _1, _2, _3):
     weights = np.empty((len(steps), len(w)))
     batch, logs = np.arange(len(X)), np.empty(len(X))
@@ -377,7 +377,7 @@ def _proxy_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay
     return weights
 
 
-@njit(cache=True)
+@njit
 def _gradient_loop(X, w, steps, size, order, rng, exponential, learning_rate, decay, _1, _2, _3):
     weights = np.empty((len(steps), len(w)))
     batch, permutation = np.empty(size, np.int64), np.arange(len(X))

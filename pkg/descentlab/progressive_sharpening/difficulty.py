@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 from scipy.linalg import qr, solve_triangular
 
+from descentlab.compiled import njit
 from descentlab.geometry import Array
 
 
@@ -152,7 +152,7 @@ def dataset_difficulty_prefixes(X: ArrayLike, y: ArrayLike) -> Array:
     return _difficulty_by_rotations(X, y, 4 * max(X.shape) * np.finfo(float).eps * np.linalg.norm(X, 2))
 
 
-@njit(cache=True)
+@njit
 def _difficulty_by_rotations(X, y, cut):
     """Q of all prefixes; the triangle R of X_n B' for an orthonormal basis B of the rows, kept by plane rotations."""
     num_samples, dim = X.shape

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from descentlab.compiled import njit
 
 MAX_HALVINGS = 1100  # from the largest to the smallest float; about 60 are typical
 
 
-@njit(cache=True)
+@njit
 def products(v):
     """Product of the layers, and for each layer the product of the others, without a division."""
     whole, others = v[0], np.ones_like(v)
@@ -21,7 +22,7 @@ def products(v):
     return whole, others
 
 
-@njit(cache=True)
+@njit
 def layer_block(v, q, zz, zr, num_samples):
     """Hessian of the loss in the scalar layers, shape (D - 1, D - 1); exact also where a layer is zero."""
     size = len(v)
@@ -38,7 +39,7 @@ def layer_block(v, q, zz, zr, num_samples):
     return block
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _pull(h2, poles, level):
     total = 0.0
     for k in range(len(h2)):
@@ -46,7 +47,7 @@ def _pull(h2, poles, level):
     return total
 
 
-@njit(cache=True)
+@njit
 def _is_above(level, block, q, pull):
     """Whether all eigenvalues lie below `level`: a Cholesky factorisation of the Schur complement succeeds."""
     size = len(q)
@@ -67,7 +68,7 @@ def _is_above(level, block, q, pull):
     return True
 
 
-@njit(cache=True)
+@njit
 def sharpness(sigma, labels, num_samples, a, v, out):
     """Largest Hessian eigenvalue at each of the points a (m, r), v (m, D - 1)."""
     h2, poles = np.empty(len(sigma)), np.empty(len(sigma))
@@ -100,7 +101,7 @@ def sharpness(sigma, labels, num_samples, a, v, out):
         out[m] = 0.5 * (low + high)
 
 
-@njit(cache=True)
+@njit
 def minimum_sharpness(sigma, labels, num_samples, v2, out):
     """Largest eigenvalue of (P² diag(σ²) + h d dᵀ) / N for each of the layers' squares v2 (m, D - 1)."""
     d2 = labels**2
@@ -119,7 +120,7 @@ def minimum_sharpness(sigma, labels, num_samples, v2, out):
         out[m] = 0.5 * (low + high) / num_samples
 
 
-@njit(cache=True)
+@njit
 def descend(sigma, labels, num_samples, a, v, rate, steps, path_a, path_v, loss):
     """Gradient descent in the floating-point type of the arrays; iterates at `steps` go to the paths."""
     row = 0
@@ -141,7 +142,7 @@ def descend(sigma, labels, num_samples, a, v, rate, steps, path_a, path_v, loss)
             v[i] -= rate * (q[i] / num_samples) * inner
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(fastmath={"reassoc", "contract", "nsz"})
 def descend_in_batches(rows, targets, a, v, rate, batches, steps, path_a, path_v):
     """Gradient descent on the mini-batches (num_steps, B); iterates at `steps` go to the paths."""
     row = 0

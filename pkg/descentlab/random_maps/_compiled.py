@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from descentlab.compiled import njit
 from descentlab.random_maps._checks import Array
 
 
-@njit(cache=True)
+@njit
 def add_congruence(out, weight, U, S, half):  # type: ignore[no-untyped-def]
     """Add ``weight * U @ S @ U.T`` to `out`; zeros of U, of which there are many, cost nothing."""
     dim = U.shape[0]
@@ -28,7 +28,7 @@ def add_congruence(out, weight, U, S, half):  # type: ignore[no-untyped-def]
                     out[a, c] += half[a, b] * u
 
 
-@njit(cache=True)
+@njit
 def mean_over_orders(maps, counts, S):  # type: ignore[no-untyped-def]
     """Mean over all orders of ``T S T'``, maps[i] occurring counts[i] times: dynamic programming over counts.
 
@@ -61,7 +61,7 @@ def mean_over_orders(maps, counts, S):  # type: ignore[no-untyped-def]
     return table[(num_states - 1) % ring].copy()
 
 
-@njit(cache=True)
+@njit
 def mean_of_congruences(maps, counts, S):  # type: ignore[no-untyped-def]
     """One step with replacement, map i having probability ``counts[i] / sum(counts)``."""
     after, half = np.zeros_like(S), np.empty_like(S)
@@ -70,7 +70,7 @@ def mean_of_congruences(maps, counts, S):  # type: ignore[no-untyped-def]
     return after
 
 
-@njit(cache=True)
+@njit
 def steps_with_replacement(maps, counts, S):  # type: ignore[no-untyped-def]
     """An epoch of ``sum(counts)`` steps with replacement."""
     after = S.copy()

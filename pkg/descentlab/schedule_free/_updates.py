@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from descentlab.compiled import njit
 
 CHUNK = 1 << 20  # entries that a thread takes at a time; smaller tensors are not worth a thread
 
@@ -53,7 +54,7 @@ Tensors = Sequence[Tensor]
 # Fused, on the CPU ---------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _adamw(y, g, z, v, rate, pull, average, decay, beta2, fresh, inverse, eps):
     for i in range(y.size):
         v[i] = beta2 * v[i] + fresh * g[i] * g[i]
@@ -62,7 +63,7 @@ def _adamw(y, g, z, v, rate, pull, average, decay, beta2, fresh, inverse, eps):
         z[i] -= rate * u
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _sgd(y, g, z, rate, pull, average, decay):
     for i in range(y.size):
         u = g[i] + decay * y[i]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
+from descentlab.compiled import njit
 from descentlab.schedule_free.theory import Array
 
 START = (2.0, 2.0)
@@ -205,7 +205,7 @@ def _noise(size: float, num_seeds: int, num_steps: int, seed: int) -> Array:
 # Loops ---------------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit
 def _gradient(w, slope, g):
     if math.isnan(slope):
         r = w[0] * w[1] - 1
@@ -217,7 +217,7 @@ def _gradient(w, slope, g):
         g[1] = e * w[1]
 
 
-@njit(cache=True)
+@njit
 def _schedule_free(start, noise, rate, beta, beta2, factor, method, slope, steps):
     seeds = noise.shape[0]
     ys, xs, scales = np.empty((seeds, steps, 2)), np.empty((seeds, steps, 2)), np.ones((seeds, steps, 2))
@@ -242,7 +242,7 @@ def _schedule_free(start, noise, rate, beta, beta2, factor, method, slope, steps
     return ys, xs, scales
 
 
-@njit(cache=True)
+@njit
 def _adamw(start, noise, rates, beta1, beta2):
     seeds, steps = noise.shape[0], len(rates)
     ys, scales = np.empty((seeds, steps, 2)), np.empty((seeds, steps, 2))

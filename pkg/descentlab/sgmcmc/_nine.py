@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from descentlab.compiled import njit
 
 NINE = torch.tensor([(a, b) for a in (-2.0, 0.0, 2.0) for b in (-2.0, 0.0, 2.0)], dtype=torch.float64)
 NINE_DEVIATION = 0.4
@@ -59,7 +60,7 @@ class NineEnergy:
         return torch.from_numpy(value)
 
 
-@njit(cache=True, error_model="numpy")  # a path that leaves the finite is rejected, no error
+@njit(error_model="numpy")  # a path that leaves the finite is rejected, no error
 def _evaluate(v, p, q, grad_v, grad_p, grad_q, centres, variance, gaussian, value):
     logs = np.empty(len(centres))
     for i in range(len(v)):

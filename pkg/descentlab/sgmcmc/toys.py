@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import k0
 from torch import Tensor, nn
 
+from descentlab.compiled import njit
 from descentlab.sgmcmc import _blocks as blocks
 from descentlab.sgmcmc._energies import FactoredGaussian
 from descentlab.sgmcmc._nine import NINE, NINE_DEVIATION, NineEnergy
@@ -67,7 +67,7 @@ def visit_modes(kind: str, *, num_steps: int = 50_000, num_chains: int = 32, see
     return Visits(path, seen.reshape(num_chains, -1).sum(1))
 
 
-@njit(cache=True)
+@njit
 def _grid_langevin(starts, sizes, kept, centres, variance, seed):
     """The density is a product over the two coordinates, hence so are the forces."""
     np.random.seed(seed)  # noqa: NPY002 (numba's own generator)
