@@ -24,6 +24,18 @@ def midpoint_drift(model, a, v, rate, num_steps):
     return float(model.imbalance(a, v)[0])
 
 
+def difficulties(pixels, labels, classes, counts, num_subsets, *, seed):
+    """Squared norm of the shortest interpolator, by least squares, on prefixes of random subsets of two classes."""
+    rng, members = np.random.default_rng(seed), np.flatnonzero(np.isin(labels, classes))
+    found = np.empty((num_subsets, len(counts)))
+    for row in found:
+        chosen = rng.choice(members, max(counts), replace=False)
+        X = (pixels[chosen].reshape(len(chosen), -1).astype(float) - 0.2860) / 0.3530
+        y = np.where(labels[chosen] == classes[0], 1.0, -1.0)
+        row[:] = [np.sum(np.linalg.lstsq(X[:n], y[:n])[0] ** 2) for n in counts]
+    return found
+
+
 def hessian_product(loss_fn, params):
     """Hessian-vector products with the graph rebuilt each time."""
     sizes = [p.numel() for p in params]

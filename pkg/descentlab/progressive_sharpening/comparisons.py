@@ -14,7 +14,6 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn import functional
 
-from descentlab import data
 from descentlab.geometry import Array
 from descentlab.progressive_sharpening.difficulty import Spectrum, spectrum
 from descentlab.progressive_sharpening.flows import network_flow, network_flows
@@ -26,7 +25,7 @@ from descentlab.progressive_sharpening.networks import (
     network_sharpness,
     train_in_batches,
 )
-from descentlab.progressive_sharpening.problems import PAIRS, images, power_law_data, two_classes
+from descentlab.progressive_sharpening.problems import IMAGES, PAIRS, images, power_law_data, two_classes
 
 # Predicted and measured sharpness (C12) ------------------------------------------------------------------------------
 
@@ -93,7 +92,7 @@ def scatter(
     *,
     pairs: Sequence[tuple[int, int]] = PAIRS,
     loss_goal: float,
-    name: str = "fashion-mnist",
+    name: str = IMAGES,
     seed: int = 0,
     device: str = "cpu",
 ) -> Scatter:
@@ -201,7 +200,7 @@ class Snapshots:
 
 
 def snapshots(kind: str = "mlp", *, count: int = 8, apart: int = 2, num_samples: int = 500, seed: int = 0) -> Snapshots:
-    """An MLP of 89 610 parameters or a small CNN, in float32, trained on generated or Fashion-MNIST images."""
+    """An MLP of 89 610 parameters or a small CNN, in float32, trained on images of Fashion-MNIST."""
     X, y = _ten_classes(num_samples)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -226,13 +225,8 @@ def snapshots(kind: str = "mlp", *, count: int = 8, apart: int = 2, num_samples:
 
 
 def _ten_classes(num_samples: int) -> tuple[Tensor, Tensor]:
-    if data.available("fashion-mnist"):
-        pixels, labels = images("fashion-mnist")
-        X = (pixels[:num_samples].astype(np.float32) - 0.2860) / 0.3530
-    else:
-        X, _ = power_law_data(num_samples)
-        labels = np.argmax(X @ np.random.default_rng(1).standard_normal((784, 10)), axis=1)
-    return torch.as_tensor(X.reshape(-1, 1, 28, 28), dtype=torch.float32), torch.as_tensor(labels[:num_samples])
+    pixels, labels = images(IMAGES)
+    return torch.as_tensor((pixels[:num_samples] - 0.2860) / 0.3530), torch.as_tensor(labels[:num_samples])
 
 
 def evaluate(points: Snapshots, *, warm: bool = True, tol: float = 1e-3) -> list[Eigenpairs]:

@@ -11,6 +11,7 @@ from descentlab import data
 from descentlab.geometry import Array
 from descentlab.progressive_sharpening.minimal import MinimalModel
 
+IMAGES = "fashion-mnist-12k"
 START_SCALE = 0.3  # size of the layers at the start: small, so that the sharpness starts low
 DRIFT_TIME = 20.0  # learning rate times steps of the experiments on batch size
 
@@ -98,11 +99,9 @@ def images(name: str) -> tuple[Array, Array]:
 
 
 def two_classes(
-    num_samples: int, classes: tuple[int, int] = (0, 6), *, seed: int | None = None, name: str = "fashion-mnist"
+    num_samples: int, classes: tuple[int, int] = (0, 6), *, seed: int | None = None, name: str = IMAGES
 ) -> tuple[Array, Array]:
     """Training images of two classes as rows, with labels +1 for the first and -1 for the second.
-
-    Where the images are not on this machine, `power_law_data` stand in for Fashion-MNIST.
 
     Parameters
     ----------
@@ -119,9 +118,6 @@ def two_classes(
     X : ndarray, shape (num_samples, d)
     y : ndarray, shape (num_samples,)
     """
-    if name == "fashion-mnist" and not data.available(name):
-        stream = 1000 * classes[0] + classes[1] + (0 if seed is None else 10_000 * (1 + seed))
-        return power_law_data(num_samples, seed=stream)
     pixels, targets = images(name)
     members = np.flatnonzero(np.isin(targets, classes))
     if len(members) < num_samples:
