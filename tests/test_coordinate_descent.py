@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.reference import coordinate_descent as reference
 
 from descentlab import coordinate_descent as cd
-from descentlab import data, random_maps
+from descentlab import random_maps
 from descentlab.coordinate_descent import experiments, matrices, methods, rates, search
 
 
@@ -387,9 +387,7 @@ def transient(x0, order=("rpcd", "rcd"), epochs=(1,), what="squared_norm"):
 
 
 @cache
-def covariance(name="fashion-mnist"):
-    if not data.available(name):
-        pytest.skip(f"{name} is not on this machine")
+def covariance(name="fashion-mnist-12k"):
     return cd.image_covariance(name)
 
 
@@ -539,7 +537,7 @@ CONTROLS = {
     "D3": lambda: cd.rcd_rate(cd.permutation_invariant(3, 0.4)),
     "D4": drawn_bracket,
     "D5a": lambda: worst_energy_factor("digits"),
-    "D5b": lambda: worst_energy_factor("fashion-mnist"),
+    "D5b": lambda: worst_energy_factor("fashion-mnist-12k"),
     "D6a": wrong_energy_bounds,
     "D6b": lambda: cd.rpcd_rate_invariant(10, 0.1),
     "D7": exchanged_example,

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import approx_fprime
+from sklearn.linear_model import LogisticRegression
 from tests.reference import incremental_gd as reference
 
 from descentlab import data
@@ -73,11 +74,10 @@ def test_the_concave_components_deviate_by_three_gradients():
 
 
 def test_logistic_sum_agrees_with_scikit_learn_and_finite_differences():
-    linear_model = pytest.importorskip("sklearn.linear_model")
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 4)), rng.choice([-1.0, 1.0], 60)
     problem = igd.LogisticSum(X, y, ridge=0.05)
-    fitted = linear_model.LogisticRegression(C=1 / (60 * 0.05), fit_intercept=False, tol=1e-12, max_iter=1000).fit(X, y)
+    fitted = LogisticRegression(C=1 / (60 * 0.05), fit_intercept=False, tol=1e-12, max_iter=1000).fit(X, y)
     np.testing.assert_allclose(problem.minimizer, fitted.coef_[0], atol=1e-6)
     w = rng.standard_normal(4)
     np.testing.assert_allclose(problem.gradients(w).mean(axis=0), approx_fprime(w, problem.value, 1e-7), atol=1e-6)
@@ -472,7 +472,6 @@ def test_unknown_rates_and_steps_beyond_the_bound_are_refused():
 
 
 def test_image_problem_on_digits():
-    pytest.importorskip("sklearn")
     digits = data.load("digits")
     problem = igd.image_problem(digits, classes=(3, 8), num_samples=100, pool=2)
     assert problem.X.shape == (100, 17) and set(problem.y) == {-1.0, 1.0}
@@ -681,9 +680,7 @@ def safran_shamir(factor):
 
 @cache
 def images():
-    if not data.available("fashion-mnist"):
-        pytest.skip("fashion-mnist is not on this machine")
-    return igd.image_problem(data.load("fashion-mnist"))
+    return igd.image_problem(data.load("fashion-mnist-12k"))
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.reference import per_sample_adam as reference
 
-from descentlab import geometry
+from descentlab import data, geometry
 from descentlab import per_sample_adam as psa
 
 X = psa.gaussian_data(0)
@@ -293,11 +293,6 @@ def gap_against_steps(decay=0.5):
 
 
 def image_rows(name):
-    data = pytest.importorskip("descentlab.data")
-    if name == "digits":
-        pytest.importorskip("sklearn")
-    elif not data.available(name):
-        pytest.skip(f"{name} is not on this machine")
     classes = (3, 8) if name == "digits" else ("Pullover", "Coat")
     return data.binary_rows(data.load(name), classes=classes, num_samples=40)
 
@@ -386,8 +381,8 @@ CONTROLS = {
     ).min(),
     "D4a": lambda: image_power_to_l2("digits"),
     "D4b": lambda: single_sample_image_ratio("digits"),
-    "D5a": lambda: image_power_to_l2("fashion-mnist"),
-    "D5b": lambda: single_sample_image_ratio("fashion-mnist"),
+    "D5a": lambda: image_power_to_l2("fashion-mnist-12k"),
+    "D5b": lambda: single_sample_image_ratio("fashion-mnist-12k"),
 }
 
 

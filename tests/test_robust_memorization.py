@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference import robust_memorization as reference
 
+from descentlab import data
 from descentlab import robust_memorization as rm
 
 X, Y = rm.gaussian_data(24, 6)
@@ -571,11 +572,6 @@ def lp_touching(p):
 
 @cache
 def image_points(name):
-    data = pytest.importorskip("descentlab.data")
-    if name == "digits":
-        pytest.importorskip("sklearn")
-    elif not data.available(name):
-        pytest.skip(f"{name} is not on this machine")
     loaded = data.load(name)
     return rm.image_points(loaded.inputs.numpy(), loaded.targets.numpy(), 100)
 
@@ -677,11 +673,11 @@ CONTROLS = {
     "C14a": lambda: [lp_touching(p) for p in (1, 2, np.inf)],
     "C14b": lambda: rm.kernel_distances(20, 16, norm=2),
     "C15a": lambda: rm.separation(
-        image_points("fashion-mnist")[0], np.random.default_rng(0).permutation(image_points("fashion-mnist")[1])
+        image_points("fashion-mnist-12k")[0], np.random.default_rng(0).permutation(image_points("fashion-mnist-12k")[1])
     ),
-    "C15b": lambda: touching("fashion-mnist"),
-    "C15c": lambda: [image_points("fashion-mnist")[0].shape[1]] * 4,
-    "C15d": lambda: least_variance_sizes("fashion-mnist"),
+    "C15b": lambda: touching("fashion-mnist-12k"),
+    "C15c": lambda: [image_points("fashion-mnist-12k")[0].shape[1]] * 4,
+    "C15d": lambda: least_variance_sizes("fashion-mnist-12k"),
     "C16": awkward_and_touching,
     "D1": intervals_at_eight_times,
     "D2": lambda: touching("digits"),

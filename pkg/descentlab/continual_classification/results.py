@@ -195,46 +195,46 @@ CLAIMS = (
     ),
     Claim(
         "C13a", r"Three pairs of classes of Fashion-MNIST: margin $\varphi$ of all, in hundredths, and $\sigma_m$ of the tasks",
-        "derived", "approx", (3.0540, 8.75, 8.61, 7.50), 5e-3, _DIGITS, "pixels not normalised", data="fashion-mnist",
+        "derived", "approx", (3.0540, 8.75, 8.61, 7.50), 5e-3, _DIGITS, "pixels not normalised",
     ),
     Claim(
-        "C13b", "… number of support vectors", "derived", "approx", 84, 0.0, "a count", "one pair of classes", data="fashion-mnist",
+        "C13b", "… number of support vectors", "derived", "approx", 84, 0.0, "a count", "one pair of classes",
     ),
     Claim(
         "C13c", r"… cosine to $\hat w$ at $J = 1, 10, 10^2, 10^3, 5 \cdot 10^3, 10^4, 2 \cdot 10^4$", "Theorem 3.2", "approx",
-        (0.337, 0.469, 0.774, 0.931, 0.964, 0.971, 0.977), 1e-3, "three " + _DIGITS, "labels shuffled within a task", data="fashion-mnist",
+        (0.337, 0.469, 0.774, 0.931, 0.964, 0.971, 0.977), 1e-3, "three " + _DIGITS, "labels shuffled within a task",
     ),
     Claim(
         "C13d", r"… the end's cosine to the tasks' own directions, and theirs to $\hat w$", "Theorem 3.2", "approx",
-        (0.41, 0.36, 0.29, 0.42, 0.34, 0.22), 6e-3, "two " + _DIGITS, "task 0 alone", data="fashion-mnist",
+        (0.41, 0.36, 0.29, 0.42, 0.34, 0.22), 6e-3, "two " + _DIGITS, "task 0 alone",
     ),
     Claim(
         "C13e", r"… at the end: margin over $\varphi$; $\varphi^2\eta KJL$; cosine of the increment", "Theorem 3.2", "approx",
-        (0.754, 0.977, 0.9969), 1e-3, "three " + _DIGITS, "a thousand cycles", data="fashion-mnist",
+        (0.754, 0.977, 0.9969), 1e-3, "three " + _DIGITS, "a thousand cycles",
     ),
     Claim(
         "C13f", r"… $CF$ at the cycles of C13c over an independent implementation's", "Theorem 3.4", "approx", (1.0,) * 7, 0.04,
-        _DIGITS + " (two or three)", "summed over the tasks instead of averaged", data="fashion-mnist",
+        _DIGITS + " (two or three)", "summed over the tasks instead of averaged",
     ),
     Claim(
         "C13g", r"… $J^2 \, CF$ at the end over its closed form", "derived", "approx", 1.0, 0.1, "a finite run: the gap of the data is small",
-        "the closed form not divided by the number of tasks", data="fashion-mnist",
+        "the closed form not divided by the number of tasks",
     ),
     Claim(
         "C14a", r"A network on the same tasks: $CF$ at $J = 1, 2, 5, 10, 20, 50, 100$ (mean over seeds)", "derived", "approx",
-        (0.10, 0.13, 0.15, 0.14, 0.14, 0.15, 0.105), 0.05, "spread over initialisations", "trained on all tasks at once", data="fashion-mnist",
+        (0.10, 0.13, 0.15, 0.14, 0.14, 0.15, 0.105), 0.05, "spread over initialisations", "trained on all tasks at once",
     ),
     Claim(
         "C14b", r"… joint loss at the same cycles over an independent implementation's (mean over seeds)", "derived", "approx", (1.0,) * 7, 0.15,
-        "spread over initialisations", "trained on all tasks at once", data="fashion-mnist",
+        "spread over initialisations", "trained on all tasks at once",
     ),
     Claim(
-        "C14c", r"… test accuracy on the tasks at the end (mean over seeds)", "derived", "approx", (0.96, 0.86, 0.99), 0.02,
-        "spread over initialisations", "labels shuffled", data="fashion-mnist",
+        "C14c", r"… test accuracy on the tasks at the end (mean over seeds)", "derived", "approx", (0.951, 0.880, 0.991), 0.02,
+        "spread over initialisations; the mean of eight of a network in plain NumPy, which scatter by 0.003", "labels shuffled",
     ),
     Claim(
         "C14d", r"… forgetting falls only once the joint loss does: $CF(100)/CF(50)$, every seed", "derived", "at most", 0.9, 0.0,
-        "an independent implementation saw 0.7", "$CF(50)/CF(5)$, before", data="fashion-mnist",
+        "an independent implementation saw 0.7", "$CF(50)/CF(5)$, before",
     ),
     Claim(
         "D1a", r"Law A on three tasks: the margins' deviation falls like $J^{-r}$, $r$ the least eigenvalue of $G_S\,\mathrm{diag}(\alpha_S)$, $10^4 \le J \le 10^6$",

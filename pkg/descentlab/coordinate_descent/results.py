@@ -134,36 +134,36 @@ CLAIMS = (
     ),
     Claim(
         "C11a", r"Hessian of 49 pooled pixels, ridge 0.001, 0.01, 0.1: $\rho_R$", "derived", "approx", (0.970839, 0.958089, 0.857071), 1e-5,
-        _PRINTED, "the bound in the place of the rate", data="fashion-mnist",
+        _PRINTED, "the bound in the place of the rate",
     ),
     Claim(
         "C11b", r"… and $B$: the bound is nearly attained", "derived", "approx", (0.970811, 0.957992, 0.855365), 1e-5, _PRINTED,
-        r"$\sigma$ of the matrix before its diagonal is one", data="fashion-mnist",
+        r"$\sigma$ of the matrix before its diagonal is one",
     ),
     Claim(
         "C11c", r"… and $\rho_C$ of cyclic descent", "derived", "approx", (0.940326, 0.925909, 0.887697), 1e-5, _PRINTED,
-        "pixels in another order", data="fashion-mnist",
+        "pixels in another order",
     ),
     Claim(
         "C11d", r"Cyclic descent is faster than RCD at the first two ridges and slower at the third: sign of $\rho_R - \rho_C$", "derived",
-        "approx", (1, 1, -1), 0.0, "signs", "positive equicorrelation with the same least eigenvalues", data="fashion-mnist",
+        "approx", (1, 1, -1), 0.0, "signs", "positive equicorrelation with the same least eigenvalues",
     ),
     Claim(
         "C11e", r"Epochs until the mean energy has fallen to $10^{-3}$: RPCD, RCD at ridge 0.1, then at 0.01", "derived", "approx",
-        (17, 22, 32, 43), 2.0, "spread over 20 seeds", "with replacement throughout", data="fashion-mnist",
+        (17, 22, 32, 43), 2.0, "spread over 20 seeds", "with replacement throughout",
     ),
     Claim(
         "C11f", r"Least eigenvalue at ridge 0.01 and 0.1", "derived", "approx", (0.02145, 0.07805), 1e-5, _PRINTED,
-        "the matrix before its diagonal is one", data="fashion-mnist",
+        "the matrix before its diagonal is one",
     ),
     Claim(
         "C11g", r"Largest eigenvalue at ridge 0.01", "derived", "approx", 15.34, 0.005, _PRINTED,
-        "the matrix before its diagonal is one", data="fashion-mnist",
+        "the matrix before its diagonal is one",
     ),
     Claim(
         "C11h", r"… CCD at ridge 0.1 and 0.01, exact mean over starts from $N(0, I)$", "derived", "approx", (27, 38), 0.0,
         "powers of the Gauss–Seidel matrix, computed apart from the package; 20 starts of an independent implementation gave 33 and 43, but such means scatter by 2 epochs and more",
-        "pixels in another order", data="fashion-mnist",
+        "pixels in another order",
     ),
     Claim(
         "C12a", r"scikit-learn's `selection='random'`: mean $\|w\|^2$ after 8 epochs is that of exact RCD, $n = 10$, $\sigma = 0.1$", "derived", "approx",
@@ -212,7 +212,7 @@ CLAIMS = (
     ),
     Claim(
         "D5b", r"… Fashion-MNIST, ridge 0.1", "derived", "at most", 0.0, 0.0, "the upper end is biased upwards",
-        "the worst factor of the energy in an epoch of one order", data="fashion-mnist",
+        "the worst factor of the energy in an epoch of one order",
     ),
     Claim(
         "D6a", r"Certificate $\theta/(1+\theta)$ of the energy: valid on all random matrices, smallest excess over $\rho_P$", "derived", "at least",

@@ -204,10 +204,10 @@ CLAIMS = (
     ),
     Claim(
         "D5a", r"Two classes of Fashion-MNIST: $1 - \cos$ of cyclic Adam's increment to its limit at finite betas vanishes with the step size, by the power", "derived",
-        "approx", 2.0, 0.1, "next order in the step size", "the l2 direction", data="fashion-mnist",
+        "approx", 2.0, 0.1, "next order in the step size", "the l2 direction",
     ),
     Claim(
         "D5b", r"Full-batch Adam on them has the best $\ell_\infty$ margin (ratio)", "derived", "at least", 0.999, 0.0,
-        "the bar of C4d", "one sample a step", data="fashion-mnist",
+        "the bar of C4d", "one sample a step",
     ),
 )  # fmt: skip
