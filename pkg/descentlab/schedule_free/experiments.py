@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from descentlab.schedule_free.language_study import LanguageConfig
 from descentlab.schedule_free.optimizers import ScheduleFreeAdamW
 from descentlab.schedule_free.river import RiverToy, Run, river_toy, run_adamw, run_schedule_free
 from descentlab.schedule_free.theory import (
@@ -34,27 +33,23 @@ class Config:
         Of the runs to the edge of stability, and to where the river's runs come to rest.
     edge_steps : int
         At most, of the network at the edge of stability.
-    language : LanguageConfig
-        Of the language models.
+    language_steps : int
+        Of the language models that are trained in the chapter itself.
     seeds : tuple of int
-        Theirs.
-    num_jobs : int
-        How many of them are trained at a time.
+        Of the recorded ones, which only the full scale trains anew.
     """
 
     num_seeds: int
     toy_steps: int
     stall_steps: int
     edge_steps: int
-    language: LanguageConfig = field(default_factory=LanguageConfig)
-    seeds: tuple[int, ...] = (0, 1)
-    num_jobs: int = 2
+    language_steps: int
+    seeds: tuple[int, ...] = (0, 1, 2, 3)
 
 
-_TINY = LanguageConfig(50, 8, 32, 10, 10, 40, 16, 1, 2, 64)
-SMOKE = Config(64, 6_000, 3_000, 60, _TINY, seeds=(0,), num_jobs=1)
-BOOK = Config(2_048, 6_001, 30_000, 2_500)
-FULL = Config(8_192, 6_001, 100_000, 5_000)
+SMOKE = Config(64, 6_000, 3_000, 60, 40)
+BOOK = Config(2_048, 6_001, 30_000, 2_500, 400)
+FULL = Config(8_192, 6_001, 100_000, 5_000, 400)
 
 # The methods of the noisy river: name, and None (AdamW), or beta and C
 NOISY = {

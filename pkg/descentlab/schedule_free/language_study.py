@@ -1,13 +1,19 @@
-"""The paper's experiments with language models, at a size for a CPU: settings, and what is measured of each run."""
+"""The paper's experiments with language models, at a size for a CPU: settings, and what is measured of each run.
+
+Both tables take many minutes, so that the book reads what was recorded of them: `record_table` trains one anew,
+`read_table` reads it back.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
+import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from descentlab.data import Text, load_text, text_available
+from descentlab.data import Text, load_text
 from descentlab.networks import Llama, seeded
 from descentlab.schedule_free.optimizers import ScheduleFreeAdamW
-from descentlab.training import LanguageResult, choose_device, fit_language_model, interpolate, sweep
+from descentlab.training import choose_device, fit_language_model, interpolate, sweep
 
 
 @dataclass(frozen=True)
@@ -105,45 +111,45 @@ LARGE_BATCH_SETTINGS = (
 )
 
 
+# The tables that are recorded: settings and size
+TABLES = {"language": (SETTINGS, LanguageConfig()), "large_batch": (LARGE_BATCH_SETTINGS, LARGE_BATCH)}
+
+
 @dataclass(frozen=True)
 class LanguageRun:
-    """Validation losses of a run, nats a token.
+    """Validation losses of a run, nats a token; NaN and empty where the setting has no probes.
 
     Attributes
     ----------
-    name : str
     seed : int
-    steps, x_curve, y_curve : list
-        During the run, at the averages and at the gradient points; the same for AdamW.
     x, y, ema_x, ema_y : float
-        At the end.
+        At the end: at the average and at the gradient point (the same for AdamW), and exponential averages of them.
     decay : float
-        After a decay of the learning rate to zero from its full value (AdamW; NaN otherwise).
+        After a decay of the learning rate to zero from its full value (AdamW only).
     short : float
         After a decay to zero from a tenth of AdamW's rate, on AdamW or on Schedule-Free's `x`: it removes hills and
         hardly moves along the river.
     longer : float
         After as many more steps at a constant rate.
-    segment, decay_segment : list
+    steps, x_curve, y_curve : sequence of float
+        During the run.
+    segment, decay_segment : sequence of float
         On the way from the branch step to the end, and to the end of a decay between the two (AdamW only).
-    seconds : float
     """
 
-    name: str
     seed: int
-    steps: list[float]
-    x_curve: list[float]
-    y_curve: list[float]
     x: float
     y: float
-    ema_x: float
-    ema_y: float
-    decay: float
-    short: float
-    longer: float
-    segment: list[float]
-    decay_segment: list[float]
-    seconds: float
+    ema_x: float = math.nan
+    ema_y: float = math.nan
+    decay: float = math.nan
+    short: float = math.nan
+    longer: float = math.nan
+    steps: Sequence[float] = ()
+    x_curve: Sequence[float] = ()
+    y_curve: Sequence[float] = ()
+    segment: Sequence[float] = ()
+    decay_segment: Sequence[float] = ()
 
 
 def language_run(
@@ -190,7 +196,7 @@ def language_run(
         device=target,
         progress=False,
     )
-    kept: dict[str, Any] = {}
+    kept: dict[str, Any] = {}  # at the branch step
     optimizer = _optimizer(setting, config, model)
 
     def look(step: int) -> None:
@@ -209,22 +215,19 @@ def language_run(
         evaluate_every=max(config.num_steps // 5, 1),
         callback=look,
     )
-    seconds, decay, short, longer = result.seconds, float("nan"), float("nan"), float("nan")
-    segment: list[float] = []
-    decay_segment: list[float] = []
+    c = result.curves
+    found: dict[str, Any] = {}
     if probes:
         fractions = np.linspace(0, 1, num_points).tolist()
         options = {"context": config.context, "num_windows": config.num_windows}
         end = _usable(optimizer, model)
-        segment = interpolate(model, (kept["x"], end), held_out, fractions, **options).tolist()
+        found["segment"] = interpolate(model, (kept["x"], end), held_out, fractions, **options).tolist()
         more = partial(train, num_steps=config.probe_steps, first_step=config.num_steps)
-        follow: dict[str, LanguageResult] = {}
         if setting.beta is None:
             for name, factor in {"decay": 1.0, "short": 0.1}.items():
                 twin, state = copy.deepcopy((model, optimizer))
-                follow[name] = more(
-                    twin, optimizer=_at(state, setting.learning_rate), schedule=_linear(factor, config.probe_steps)
-                )
+                lower = _linear(factor, config.probe_steps)
+                found[name] = more(twin, optimizer=_at(state, setting.learning_rate), schedule=lower).final()
             branch, state = kept["branch"]
             length = config.num_steps - config.branch_step
             train(
@@ -235,22 +238,17 @@ def language_run(
                 schedule=_linear(1.0, length),
             )
             lowered = [p.detach() for p in branch.parameters()]
-            decay_segment = interpolate(model, (kept["x"], lowered), held_out, fractions, **options).tolist()
-            decay = follow["decay"].final()
+            found["decay_segment"] = interpolate(model, (kept["x"], lowered), held_out, fractions, **options).tolist()
         else:
             twin = copy.deepcopy(model)
             with torch.no_grad():
                 torch._foreach_copy_(list(twin.parameters()), end)
             fresh = torch.optim.AdamW(twin.parameters(), lr=ADAMW.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
-            follow["short"] = more(twin, optimizer=fresh, schedule=_linear(0.1, config.probe_steps), clip=1.0)
-        short = follow["short"].final()
-        longer = more(model, optimizer=optimizer).final()
-        seconds += sum(run.seconds for run in follow.values())
-    c = result.curves
-    return LanguageRun(
-        setting.name, seed, c["step"].tolist(), c["x"].tolist(), c["y"].tolist(), result.final("x"), result.final("y"),
-        result.final("ema_x"), result.final("ema_y"), decay, short, longer, segment, decay_segment, seconds,
-    )  # fmt: skip
+            found["short"] = more(twin, optimizer=fresh, schedule=_linear(0.1, config.probe_steps), clip=1.0).final()
+        found |= {"longer": more(model, optimizer=optimizer).final(), "ema_x": result.final("ema_x")}
+        found["ema_y"] = result.final("ema_y")
+    curves = {"steps": c["step"].tolist(), "x_curve": c["x"].tolist(), "y_curve": c["y"].tolist()}
+    return LanguageRun(seed, result.final("x"), result.final("y"), **found, **curves)
 
 
 def language_table(
@@ -318,31 +316,48 @@ def large_batch_claims(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, 
     return {"C16a": behind("SF 0.98, lr=0.03"), "C16b": tie, "C16c": behind("SF 0.98, C=100, lr=0.03")}
 
 
-def losses(table: Mapping[str, Sequence[LanguageRun]]) -> dict[str, dict[str, list[float]]]:
-    """Validation losses of a table, by name and kind, one a seed: what is worth storing of it."""
-    kinds = ("x", "y", "ema_x", "ema_y", "decay", "short", "longer")
-    found = {name: {kind: [getattr(run, kind) for run in runs] for kind in kinds} for name, runs in table.items()}
-    return {name: {k: v for k, v in row.items() if np.isfinite(v).all()} for name, row in found.items()}
+def record_table(
+    name: str,
+    path: str | os.PathLike[str],
+    *,
+    seeds: Sequence[int],
+    num_jobs: int = 1,
+    device: str | torch.device = "auto",
+) -> None:
+    """Train one of `TABLES` on Shakespeare's plays and store it, with what it was trained on, for `read_table`.
+
+    A seed of "language" takes three minutes of one core, a seed of "large_batch" eight.
+    """
+    from descentlab.chapters import machine
+
+    settings, config = TABLES[name]
+    environment, start = machine(str(device)), time.perf_counter()
+    text = load_text("shakespeare")
+    table = language_table(text, settings, config, seeds=seeds, num_jobs=num_jobs, device=device)
+    seconds = round(time.perf_counter() - start, 1)
+    write_table(path, table, {**environment, "seconds": seconds, "seeds": list(seeds), "text": text.name})
 
 
-def write_losses(path: str | os.PathLike[str], table: Mapping[str, Sequence[LanguageRun]]) -> None:
-    """Store `losses` of a table as JSON."""
-    Path(path).write_text(json.dumps(losses(table), indent=1) + "\n", encoding="utf-8")
+def write_table(
+    path: str | os.PathLike[str], table: Mapping[str, Sequence[LanguageRun]], environment: Mapping[str, Any]
+) -> None:
+    """Store runs by name as JSON, one run a line, losses to five decimals: float32 hardly knows more."""
+    rows = [
+        f"  {json.dumps(name)}: [\n   " + ",\n   ".join(json.dumps(_known(run)) for run in runs) + "\n  ]"
+        for name, runs in table.items()
+    ]
+    head = json.dumps(dict(environment), indent=1).replace("\n", "\n ")
+    text = f'{{\n "environment": {head},\n "runs": {{\n' + ",\n".join(rows) + "\n }\n}\n"
+    Path(path).write_text(text, encoding="utf-8")
 
 
-def read_losses(path: str | os.PathLike[str]) -> dict[str, dict[str, list[float]]]:
-    """What `write_losses` stored; empty where there is no such file."""
-    return json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).exists() else {}
-
-
-def study_text(*, fetch: bool = True) -> Text:
-    """Shakespeare's plays; where they are not on this machine and cannot be fetched, Python's standard library."""
-    if fetch or text_available("shakespeare"):
-        try:
-            return load_text("shakespeare")
-        except FileNotFoundError:
-            pass
-    return load_text("python-stdlib")
+def read_table(path: str | os.PathLike[str]) -> dict[str, list[LanguageRun]]:
+    """Runs by name, one a seed, as `write_table` stored them; ValueError if the file is damaged."""
+    try:
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))["runs"]
+        return {name: [LanguageRun(**run) for run in runs] for name, runs in stored.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a recorded table ({error}); restore it, or call record_table") from None
 
 
 # Details -------------------------------------------------------------------------------------------------------------
@@ -379,6 +394,12 @@ def _schedule(setting: Setting, config: LanguageConfig) -> Callable[[int], float
         return 0.1 + 0.9 * (1 + float(np.cos(np.pi * along))) / 2
 
     return factor
+
+
+def _known(run: LanguageRun) -> dict[str, Any]:
+    """The fields that a run has, rounded."""
+    fields = {name: np.round(value, 5).tolist() for name, value in asdict(run).items()}
+    return {name: value for name, value in fields.items() if value == value and value != []}
 
 
 def _named(table: Mapping[str, Sequence[LanguageRun]], part: str) -> list[Sequence[LanguageRun]]:
