@@ -9,12 +9,13 @@ export OMP_NUM_THREADS = 1
 
 # Programs in .venv/bin begin with the absolute path of their Python, which must not hold a space; modules may.
 RUN = .venv/bin/python -m
+# A set-up that was interrupted leaves .venv/installing, and the next one starts afresh.
 # .venv is kept while these, and its place, are the same; their contents count, not their dates.
 STAMP = $$( { pwd; cat pyproject.toml constraints.txt; } | cksum)
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
 HEADING = @printf '\n=== %s\n'
 
-.PHONY: help setup book test render chapter bench site lock clean
+.PHONY: help setup book test render chapter store bench site lock clean
 
 help: ## this list
 	@echo "make TARGET"
@@ -35,40 +36,42 @@ setup: ## install everything into .venv, once
 	  echo "$$python has no venv module; install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; \
 	fi; \
 	echo "Installing into .venv with $$("$$python" -V) ..."; \
-	.venv/bin/python $(FITS) || "$$python" -m venv --clear .venv; \
+	[ ! -e .venv/installing ] && .venv/bin/python $(FITS) && $(RUN) pip --version >/dev/null 2>&1 || \
+	  "$$python" -m venv --clear .venv; \
+	touch .venv/installing; \
 	uv=uv; \
 	if ! command -v uv >/dev/null; then \
 	  uv="$(RUN) uv"; $$uv --version >/dev/null 2>&1 || $(RUN) pip install --quiet --disable-pip-version-check uv; \
 	fi; \
 	$$uv pip install --compile-bytecode $(UPGRADE) --python .venv/bin/python --constraint constraints.txt --group dev --editable .; \
-	echo "$(STAMP)" > .venv/installed
+	echo "$(STAMP)" > .venv/installed; rm .venv/installing
 
 book: setup ## compute every chapter and build the book
-	$(RUN) descentlab run --all
-	@.venv/bin/python book/_ext/descentlab_book.py
-	$(RUN) descentlab build
+	@$(RUN) descentlab run --all; code=$$?; [ $$code -le 1 ] && $(RUN) descentlab build && exit $$code
 
-render: setup ## build the book from the stored notebooks
+render: setup ## build the book from the stored notebooks: the quickest way to read it
 	$(RUN) descentlab build --stored
 
 chapter: setup ## compute one chapter: make chapter NAME=per_sample_adam SCALE=full
 	$(RUN) descentlab run $(NAME) --scale $(SCALE) $(CHAPTER_OPTIONS)
 
-test: setup ## check everything: style, package, chapters, stored notebooks, the built site
+test: setup ## check everything: style, package, stored notebooks, the built site
 	$(HEADING) "Style and types"
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(HEADING) "The package"
 	$(RUN) pytest tests -n 2 --dist loadscope --ignore tests/test_site.py
-	$(HEADING) "Every chapter at smoke scale"
-	$(RUN) descentlab run --all --scale smoke
 	$(HEADING) "The stored notebooks, computed again"
 	$(RUN) descentlab compare
 	$(HEADING) "The book"
-	$(RUN) descentlab build --stored
+	$(RUN) descentlab build --stored --strict
 	$(HEADING) "The site, in a browser"
-	$(RUN) pytest tests/test_site.py
+	$(RUN) pytest tests/test_site.py -n 2
+
+store: setup ## for maintainers: compute every chapter and replace the stored notebooks
+	$(RUN) descentlab run --all --store
+	.venv/bin/python book/_ext/descentlab_book.py
 
 bench: setup ## time the methods against their public peers; writes book/bench.json
 	@mkdir -p _build

@@ -1,40 +1,59 @@
 """Execute the chapters of the book; the engine of the command line.
 
 A chapter is a pair in one folder: ``book/<name>.md``, written by hand, and ``book/<name>.ipynb``, the same cells with
-the outputs of the last run. Papermill executes the first into the second, two chapters at a time, each in a process
-of its own. Pages without code, such as the ledger, are written by the build from what the chapters stored.
+the outputs of the stored run. Papermill executes the first, two chapters at a time, each in a process of its own. Pages
+without code, such as the ledger, are written by the build from what the chapters stored.
 
-A stored notebook is replaced in one step, and only by a run in which every cell succeeded. Everything else is
-written under ``_build``:
+Only `run` with ``store=True``, the maintainers' command, replaces a stored notebook: in one step, and only if every
+cell succeeded. Everything else is written under ``_build``:
 
 =====================  =================================================================
 ``book/``              the default run (scale ``book``, seed 0, any device, all claims)
-``_build/check/``      scale ``smoke``
-``_build/full/``       scale ``full``; what it measured goes to ``book/cpu`` or ``book/gpu``
-``_build/run/``        another seed, a chosen device, a few claims only
-``_build/fallback/``   the default run where a data set is missing; the site then shows this copy
-``_build/failed/``     the partial notebook of a chapter that failed
-``_build/rank-1/`` …   what the other processes wrote that trained along under ``torchrun``
+``check/``             scale ``smoke``
+``full/``              scale ``full``; what it measured goes to ``book/cpu`` or ``book/gpu``
+``run/``               another seed, a chosen device, a few claims only
+``failed/``            the partial notebook of a chapter that failed
+``rank-1/`` …          what the other processes wrote that trained along under ``torchrun``
+``source/``            the book with the notebooks that the site shows
+``html/``              the site
+``home/``              settings of Jupyter and others, where the home folder cannot be written
 =====================  =================================================================
 
 Papermill and torch are imported where they are used, so that reading the list of chapters is instant.
 """
 
-from descentlab.chapters.discovery import (
+from descentlab.chapters.book import (
+    PAPERS,
     Chapter,
+    Paper,
     claim_keys,
     covers,
     discover,
     find_book,
-    missing_data,
+    machine,
+    rank,
+    replace_text,
     runtimes,
+    stored_rows,
+    write_json,
 )
-from descentlab.chapters.execution import BACKENDS, DEVICES, ENVIRONMENT, SCALES, Run, folder_of, run
-from descentlab.chapters.files import rank, replace_text, write_json
-from descentlab.chapters.notebooks import execute, source
-from descentlab.chapters.papers import PAPERS, Paper
-from descentlab.chapters.records import machine, record_full, record_times
-from descentlab.chapters.site import build, compare, front_page, site_source
+from descentlab.chapters.notebooks import execute, keep_pictures, source
+from descentlab.chapters.processes import ENVIRONMENT
+from descentlab.chapters.runs import (
+    BACKENDS,
+    DEVICES,
+    SCALES,
+    Run,
+    build,
+    compare,
+    differences,
+    folder_of,
+    front_page,
+    record_full,
+    record_times,
+    run,
+    site_source,
+)
 
 __all__ = [
     "BACKENDS",
@@ -49,13 +68,14 @@ __all__ = [
     "claim_keys",
     "compare",
     "covers",
+    "differences",
     "discover",
     "execute",
     "find_book",
     "folder_of",
     "front_page",
+    "keep_pictures",
     "machine",
-    "missing_data",
     "rank",
     "record_full",
     "record_times",
@@ -64,5 +84,6 @@ __all__ = [
     "runtimes",
     "site_source",
     "source",
+    "stored_rows",
     "write_json",
 ]
