@@ -14,7 +14,7 @@ from scipy.special import ndtr
 from tests.reference import weak_to_strong as reference
 from torch.utils.data import DataLoader, TensorDataset
 
-from descentlab import data
+from descentlab import data as datasets
 from descentlab import weak_to_strong as w2s
 from descentlab.weak_to_strong import training
 
@@ -571,10 +571,26 @@ def bridge(p_both):
 
 @cache
 def image_run(hard_patches="opposite", shuffled=False):
-    if not data.available("fashion-mnist"):
-        pytest.skip("fashion-mnist is not on this machine")
     config = replace(w2s.BOOK, image_samples=400, image_steps=40, num_test=400)
-    return w2s.image_lesson(config, "fashion-mnist", hard_patches, seed=0, with_ceiling=False, shuffled=shuffled)
+    return w2s.image_lesson(config, "fashion-mnist-12k", hard_patches, seed=0, with_ceiling=False, shuffled=shuffled)
+
+
+@pytest.mark.parametrize("turn", [-1, 1], ids=["opposite", "same"])
+def test_expected_accuracies_on_images(turn):
+    """Those of C9: a loop that shares nothing with the package, on other seeds."""
+    images = datasets.load("fashion-mnist-12k")
+    halves = [
+        (x.flatten(1).numpy(), t.numpy())
+        for x, t in ((images.inputs, images.targets), (images.test_inputs, images.test_targets))
+    ]
+    seeds = (201, 202, 203) if turn == 1 else (201,)
+    runs = [reference.image_lesson(*halves, turn=turn, seed=s, num_samples=2000, num_steps=60) for s in seeds]
+    teacher, best, hard, ceiling = np.mean(runs, axis=0)
+    expected = {claim.key: claim for claim in w2s.CLAIMS}
+    if turn == 1:
+        assert expected["C9d"].holds(hard)
+    else:
+        assert expected["C9a"].holds(best - teacher) and expected["C9b"].holds(hard) and expected["C9c"].holds(ceiling)
 
 
 @cache

@@ -38,7 +38,7 @@ def image_patches(
     Parameters
     ----------
     name : str
-        A data set of `descentlab.data`: ``"fashion-mnist"`` or ``"digits"``.
+        A data set of `descentlab.data`, such as ``"fashion-mnist-12k"``.
     num_samples : int
     hard_patches : {"same", "opposite"}
         The signs of the two images, different ones, of a hard-only sample.
