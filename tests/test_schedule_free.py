@@ -1,7 +1,6 @@
 """The optimizers against the paper's words, formulas against brute force; every claim against a wrong variant."""
 
 import copy
-import dataclasses
 import math
 import os
 import pickle
@@ -25,7 +24,7 @@ from descentlab import data, training
 from descentlab import schedule_free as sf
 from descentlab.claims import Ledger
 from descentlab.networks import Llama, seeded
-from descentlab.schedule_free import _updates, language_study
+from descentlab.schedule_free import _updates
 from descentlab.training import load_checkpoint, save_checkpoint
 
 G = sf.random_gradients(300, 12)
@@ -88,12 +87,18 @@ def test_without_averaging_of_gradients_the_reference_layout_still_averages():
     np.testing.assert_allclose(optimizer.averages()[0], x[-1], atol=1e-12)
 
 
-def test_it_is_the_public_packages_where_that_is_installed():
-    schedulefree = pytest.importorskip("schedulefree")
-    p, q = parameter(), parameter()
-    options = {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.1, "warmup_steps": 100}
-    ours, theirs = sf.ScheduleFreeAdamW([p], **options), schedulefree.AdamWScheduleFree([q], **options)
-    np.testing.assert_allclose(run(ours, p, 300), run(theirs, q, 300), atol=1e-12)
+@pytest.mark.parametrize(
+    ("method", "options", "name"),
+    [
+        (sf.ScheduleFreeAdamW, {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.1, "warmup_steps": 100}, "AdamW"),
+        (sf.ScheduleFreeSGD, {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.2, "warmup_steps": 20}, "SGD"),
+    ],
+)
+def test_it_is_the_public_packages(method, options, name):
+    p, (y, x) = parameter(), reference.PUBLIC[name]
+    optimizer = method([p], **options)
+    np.testing.assert_allclose(run(optimizer, p, 300)[-1, :4], y, atol=1e-12)
+    np.testing.assert_allclose(optimizer.averages()[0][:4], x, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", [sf.ScheduleFreeAdamW, sf.ScheduleFreeSGD])
@@ -724,10 +729,10 @@ def test_a_run_that_explodes_says_so():
 @pytest.mark.parametrize("setting", [sf.ADAMW, sf.Setting(0.9), sf.Setting(0.5, 2)], ids=lambda s: s.name)
 def test_a_study_run_measures_everything(setting, tmp_path):
     (tmp_path / "t.txt").write_text("the river is long and the hills are steep. " * 60)
-    text = language_study.load_text(tmp_path / "t.txt")
+    text = data.load_text(tmp_path / "t.txt")
     config = sf.LanguageConfig(10, 4, 16, 3, 4, 8, 16, 1, 2, 8)
     run = sf.language_run(text, setting, config, num_points=3)
-    assert run.name == setting.name and len(run.segment) == 3 and len(run.x_curve) == 5
+    assert len(run.segment) == 3 and len(run.steps) == len(run.x_curve) == 5
     values = (run.x, run.y, run.ema_x, run.ema_y, run.short, run.longer)
     assert np.all(np.isfinite(values)) and run.segment[-1] == pytest.approx(run.x, abs=1e-6)
     if setting.beta is None:
@@ -736,60 +741,48 @@ def test_a_study_run_measures_everything(setting, tmp_path):
         assert run.x != run.y and math.isnan(run.decay)
 
 
-def test_without_shakespeare_the_standard_library_is_read(monkeypatch, tmp_path):
-    def load(name):
-        if name == "shakespeare":
-            raise FileNotFoundError
-        return name
-
-    monkeypatch.setattr(language_study, "load_text", load)
-    monkeypatch.setattr(language_study, "text_available", lambda name: False)
-    assert sf.study_text() == sf.study_text(fetch=False) == "python-stdlib"
+def test_tables_come_back_as_they_were_stored(tmp_path):
+    runs = [sf.LanguageRun(0, 1.234567, 2.0, decay=0.5, segment=[1.000004, 2.0]), sf.LanguageRun(1, 1.0, 2.0)]
+    sf.write_table(tmp_path / "t.json", {"AdamW": runs}, {"seeds": [0, 1]})
+    first, second = sf.read_table(tmp_path / "t.json")["AdamW"]
+    assert (first.x, first.segment, first.decay) == (1.23457, [1.0, 2.0], 0.5)
+    assert second.seed == 1 and math.isnan(second.decay) and not len(second.steps)
+    for damaged in ("", "[]", '{"runs": {"AdamW": [{"seed": 0}]}}', '{"runs": {"AdamW": 3}}'):
+        (tmp_path / "t.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"t\.json is not a recorded table"):
+            sf.read_table(tmp_path / "t.json")
 
 
 # -- claims -----------------------------------------------------------------------------------------------------------------
 
+BOOK = Path(__file__).parents[1] / "book"
+
+
+@cache
+def stored(name):
+    return sf.read_table(BOOK / "cpu" / f"schedule_free_{name}.json")
+
 
 def language_runs(changes=None):
-    """The independent implementation's table as runs; `changes` puts some runs in others' places."""
-
-    def build(name, seed, x, y, ema_x, ema_y, decay, short, segment, decay_segment):
-        return sf.LanguageRun(
-            name, seed, [], [], [], x, y, ema_x, ema_y, decay, short, short, segment, decay_segment, 0.0
-        )
-
-    none = math.nan
-    table = {"AdamW 0.005": []}
-    for seed, (x, ema, decay, short) in enumerate(reference.ADAMW):
-        segments = (list(reference.SEGMENTS["constant"]), list(reference.SEGMENTS["decay"]))
-        table["AdamW 0.005"].append(build("AdamW 0.005", seed, x, x, ema, ema, decay, short, *segments))
-    for name, runs in reference.SCHEDULE_FREE.items():
-        segment = list(reference.SEGMENTS["free"])
-        table[name] = [
-            build(name, s, x, y, ex, ey, none, short, segment, []) for s, (x, y, ex, ey, short) in enumerate(runs)
-        ]
-    for name, runs in reference.REFINED.items():
-        table[name] = [build(name, s, x, y, none, none, none, none, [], []) for s, (x, y) in enumerate(runs)]
-    twice = "SF 0.95, lr=0.04"  # the second seed was not run: its value at the plain rate
-    table[twice] = [
-        dataclasses.replace(run, name=twice, x=x) for run, x in zip(table["SF 0.95"], (1.9022, 1.9155), strict=True)
-    ]
-    return {name: table[(changes or {}).get(name, name)] for name in table}
+    """The recorded runs; `changes` puts some in others' places."""
+    return {name: stored("language")[(changes or {}).get(name, name)] for name in stored("language")}
 
 
-def large_runs(changes=None):
-    runs = {
-        name: [dataclasses.replace(language_runs()["SF 0.9"][0], x=x) for x in xs]
-        for name, xs in reference.LARGE_BATCH.items()
-    }
-    return {name: runs[(changes or {}).get(name, name)] for name in runs}
+def large_runs(changes):
+    return {name: stored("large_batch")[changes.get(name, name)] for name in stored("large_batch")}
 
 
-@pytest.mark.parametrize("key", [c.key for c in sf.CLAIMS if c.data == "shakespeare"])
-def test_the_independent_table_meets_the_claims(key):
-    claim = next(c for c in sf.CLAIMS if c.key == key)
-    values = sf.language_claims(language_runs()) | sf.large_batch_claims(large_runs())
-    assert claim.holds(values[key])
+def test_the_independent_tables_meet_the_claims():
+    table, large = (
+        {
+            name: [sf.LanguageRun(seed, **{"y": math.nan} | run) for seed, run in enumerate(runs)]
+            for name, runs in t.items()
+        }
+        for t in (reference.LANGUAGE, reference.LARGE_BATCH)
+    )
+    values = sf.language_claims(table) | sf.large_batch_claims(large)
+    assert [c.key for c in sf.CLAIMS if c.key in values and not c.holds(values[c.key])] == []
+    assert set(values) == {c.key for c in sf.CLAIMS if c.across == "paired"}
 
 
 def changed(key, **changes):
@@ -806,6 +799,10 @@ def changed(key, **changes):
 
 def gains(run, other="decay"):
     return [r.x - (r.short if other == "decay" else r.ema_x) for r in language_runs()[run]]
+
+
+def adamw():
+    return language_runs()["AdamW 0.005"]
 
 
 @cache
@@ -1001,9 +998,9 @@ CONTROLS = {
     "C11e": lambda: changed("C11e", free="SF 0.1"),
     "C11f": lambda: changed("C11f", free="SF 0.1", fast="SF 0.1"),
     "C11g": lambda: gains("AdamW 0.005"),
-    "C12a": lambda: [min(s[0], s[-1]) - min(s) for s in [reference.SEGMENTS["decay"]] * 2],
-    "C12b": lambda: [np.diff(reference.SEGMENTS["constant"]).max()] * 2,
-    "C12c": lambda: [1.0, 1.0],
+    "C12a": lambda: [min(r.decay_segment[0], r.decay_segment[-1]) - min(r.decay_segment) for r in adamw()],
+    "C12b": lambda: [np.diff(r.segment).max() for r in adamw()],
+    "C12c": lambda: [1.0 for _ in adamw()],
     "C12d": lambda: 1.0,
     "C13a": lambda: changed("C13a", low="SF 0.95"),
     "C13b": lambda: changed("C13b", half="SF 0.95"),
@@ -1011,7 +1008,8 @@ CONTROLS = {
     "C13d": lambda: changed("C13a", low="SF 0.95"),
     "C14a": lambda: changed("C14a", low="SF 0.9"),
     "C14b": lambda: [
-        max(r.ema_x - min(r.x, r.y) for r in (language_runs()[n][s] for n in reference.SCHEDULE_FREE)) for s in (0, 1)
+        max(r.ema_x - min(r.x, r.y) for r in runs)
+        for runs in zip(*(language_runs()[f"SF {b}"] for b in (0.1, 0.5, 0.9, 0.95)), strict=True)
     ],
     "C14c": lambda: changed("C14a", low="SF 0.9"),
     "C15a": lambda: changed("C15a", low="SF 0.95"),
@@ -1049,19 +1047,17 @@ def test_every_claim_has_a_control():
 
 @pytest.mark.parametrize("claim", sf.CLAIMS, ids=lambda claim: claim.key)
 def test_the_check_fails_for_a_wrong_variant(claim):
-    if claim.data is not None and not data.available(claim.data):
-        pytest.skip(f"needs {claim.data}")
     wrong = CONTROLS[claim.key]()
     if claim.kind == "approx":
         assert np.shape(wrong) == np.shape(claim.expected)
     assert not claim.holds(wrong)
 
 
-def test_recorded_runs_belong_to_declared_claims():
-    folder = Path(__file__).parents[1] / "book"
+def test_what_the_ledger_reads_is_what_the_recorded_runs_show():
+    values = sf.language_claims(stored("language")) | sf.large_batch_claims(stored("large_batch"))
     ledger = Ledger("schedule_free", sf.CLAIMS)
-    for key in ledger.claims:
-        ledger.read_recorded(key, folder=folder)
-    recorded = [row for row in ledger.rows() if row["recorded"]]
-    assert {row["claim"][:3] for row in recorded} == {"C16"}
-    assert all(np.shape(row["measured"]) == (2,) for row in recorded)  # two seeds
+    read = [key for key in ledger.claims if ledger.read_recorded(key, folder=BOOK)]
+    assert read == list(values)
+    for row in ledger.rows():
+        if row["recorded"]:
+            np.testing.assert_allclose(row["measured"], values[row["claim"]], atol=1e-9)
