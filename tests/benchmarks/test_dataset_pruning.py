@@ -53,12 +53,6 @@ def test_scores_beside_the_authors_loop(benchmark, capsys, epochs, samples):
         )
 
 
-def fashion():
-    if not data.available("fashion-mnist"):
-        pytest.skip("needs Fashion-MNIST")
-    return data.load("fashion-mnist")
-
-
 def fit(source, callbacks=(), augment=None):
     with networks.seeded(0):
         model = networks.SmallCNN()
@@ -92,7 +86,7 @@ class Timed(training.Callback):
 @pytest.mark.benchmark(group="recording dynamics")
 def test_recording_beside_an_epoch_without(benchmark, capsys):
     """The share of an epoch's time that recording takes, counted inside the epoch: two epochs differ by more."""
-    whole = fashion()
+    whole = data.load("fashion-mnist-12k")
     source = (whole.inputs, whole.targets)
     fit((source[0][:2000], source[1][:2000]))
     shares = []
@@ -103,15 +97,15 @@ def test_recording_beside_an_epoch_without(benchmark, capsys):
     benchmark.pedantic(fit, args=(source,), kwargs={"callbacks": [dp.RecordDynamics()]}, rounds=2)
     benchmark.extra_info |= {"share of an epoch in per cent": round(100 * min(shares), 2)}
     with capsys.disabled():
-        print(f"\nrecording adds {100 * min(shares):.2f} % to an epoch of the CNN on 60 000 images")
+        print(f"\nrecording adds {100 * min(shares):.2f} % to an epoch of the CNN on 10 000 images")
 
 
-@pytest.mark.benchmark(group="an epoch on 60 000 images")
+@pytest.mark.benchmark(group="an epoch on 10 000 images")
 def test_an_epoch_beside_torchvision_and_a_loader(benchmark, capsys, tmp_path):
     """The same network, augmentation and batch size; the usual loop transforms images one at a time."""
     transforms = pytest.importorskip("torchvision.transforms")
     datasets = pytest.importorskip("torchvision.datasets")
-    whole = fashion()
+    whole = data.load("fashion-mnist-12k")
     steps = [transforms.RandomCrop(28, padding=2), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     usual = datasets.FashionMNIST.__new__(datasets.FashionMNIST)  # without a download
     usual.root, usual.train = str(tmp_path), True

@@ -56,8 +56,8 @@ class Config:
         Training images of the softmax regression.
     """
 
-    dataset: str = "fashion-mnist"
-    num_samples: int | None = 15_000
+    dataset: str = "fashion-mnist-12k"
+    num_samples: int | None = None
     network: str = "cnn"
     num_epochs: int = 40
     scoring_epochs: int = 10
@@ -72,12 +72,9 @@ class Config:
     softmax_samples: int = 3000
 
 
-SMOKE = Config(
-    dataset="digits", num_samples=400, num_epochs=12, scoring_epochs=6, window=3, subset_epochs=3, softmax_samples=300
-)
+SMOKE = Config(num_samples=400, num_epochs=12, scoring_epochs=6, window=3, subset_epochs=3, softmax_samples=300)
 BOOK = Config()
-CPU_FULL = Config(seeds=(0, 1, 2))  # the book's scale on three seeds, whose results are recorded
-DIGITS = Config(dataset="digits", num_samples=None)  # where Fashion-MNIST is missing
+CPU_FULL = Config(dataset="fashion-mnist", num_samples=15_000, seeds=(0, 1, 2))  # what is recorded
 FULL = Config(
     dataset="cifar10", num_samples=None, network="resnet18", num_epochs=200, scoring_epochs=30, window=10, subset_epochs=200,
     seeds=(42, 43, 44, 45, 46), learning_rate=0.1, padding=4, complexities=(5.5,),
@@ -241,7 +238,8 @@ def subset_batch_size(config: Config, ratio: float) -> int:
 def checkpoint_path(name: str, config: Config, network: str, seed: int) -> Path | None:
     """Where a training is kept: in the folder that ``DESCENTLAB_CHECKPOINTS`` names; None without it."""
     folder = os.environ.get("DESCENTLAB_CHECKPOINTS")
-    return Path(folder) / "dataset_pruning" / f"{config.dataset}-{network}-{name}-{seed}.pt" if folder else None
+    kind = f"{config.dataset}-{config.num_samples or 'all'}-{network}"
+    return Path(folder) / "dataset_pruning" / f"{kind}-{name}-{seed}.pt" if folder else None
 
 
 def _sgd(config: Config) -> Any:

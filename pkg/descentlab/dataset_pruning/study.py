@@ -276,7 +276,8 @@ def time_shares(config: ex.Config, seeds: Sequence[int], *, device: str = "auto"
 
     A fifth of the images is enough: every epoch costs the same.
     """
-    small = replace(config, num_samples=(config.num_samples or 15_000) // 5)
+    count = len(ex.make_problem(config, device=device).data.inputs)
+    small = replace(config, num_samples=max(1, count // 5))
     problem, early = ex.make_problem(small, device=device), config.scoring_epochs
     shares: dict[str, list[float]] = {"C10a": [], "C10b": []}
     for seed in seeds:
