@@ -1,13 +1,18 @@
 """The engine: what is executed, where it is stored, and what happens when a chapter fails."""
 
+import base64
+import io
 import json
 import os
 import subprocess
 import sys
 
+import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
-from descentlab import chapters, claims, data
+from descentlab import chapters, claims
 
 # Three claims in a small chapter; the value of C1 is the seed, so that a run shows its parameters.
 SETUP = """\
@@ -51,7 +56,8 @@ def book(tmp_path_factory, write_chapter):
 
 @pytest.fixture(scope="module")
 def first(book):
-    return {result.chapter.name: result for result in chapters.run(chapters.discover(book))}
+    """How a run that stores its results ended."""
+    return {result.chapter.name: result for result in chapters.run(chapters.discover(book), store=True)}
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def test_pages_without_a_kernel_are_no_chapters(book):
     assert [chapter.name for chapter in chapters.discover(book)] == ["broken", "toy"]
 
 
-def test_the_default_run_is_stored_in_the_book(book, first):
+def test_a_run_of_the_maintainers_is_stored_in_the_book(book, first):
     assert not first["toy"].error
     assert first["toy"].target == book / "toy.ipynb"
     assert verdicts(book / "toy.ipynb") == {
@@ -85,11 +91,25 @@ def test_stored_notebooks_hold_nothing_that_differs_between_runs(book, first):
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
 
 
-def test_executing_again_gives_the_same_bytes(book, first, toy_chapter):
-    before = (book / "toy.ipynb").read_bytes()
+def test_executing_again_gives_the_same_bytes_and_leaves_the_book_alone(book, first, toy_chapter):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in book.iterdir()}
     (again,) = chapters.run([toy_chapter])
     assert not again.error
-    assert (book / "toy.ipynb").read_bytes() == before
+    assert again.target == book.parent / "_build" / "book" / "toy.ipynb"
+    assert again.target.read_bytes() == (book / "toy.ipynb").read_bytes()
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in book.iterdir()} == before
+    assert chapters.differences([again]) == []
+
+
+def test_a_verdict_that_differs_from_the_stored_one_is_named(book, first, tmp_path, write_chapter):
+    chapter = chapters.Chapter(write_chapter(tmp_path / "book", "toy", *toy()))
+    stored = (book / "toy.ipynb").read_text()
+    chapter.notebook.write_text(stored.replace('"verdict": "not reproduced"', '"verdict": "reproduced"'))
+    computed = chapters.Run(chapter, book / "toy.ipynb", 1.0)
+    assert chapters.differences([computed]) == ["toy C2: stored reproduced, computed not reproduced"]
+    chapter.notebook.write_text("{")
+    (line,) = chapters.differences([computed])
+    assert "book/toy.ipynb" in line
 
 
 def test_a_failure_leaves_the_stored_notebook_and_keeps_the_partial_one(book, first):
@@ -115,7 +135,8 @@ def test_other_runs_are_stored_elsewhere(book, first, toy_chapter):
 @pytest.mark.parametrize(
     ("settings", "folder"),
     [
-        ({}, "book"),
+        ({}, "_build/book"),
+        ({"store": True}, "book"),
         ({"scale": "smoke"}, "_build/check"),
         ({"scale": "full"}, "_build/full"),
         ({"scale": "full", "device": "cuda"}, "_build/full"),
@@ -126,7 +147,7 @@ def test_other_runs_are_stored_elsewhere(book, first, toy_chapter):
 )
 def test_where_a_run_is_stored(tmp_path, settings, folder):
     chapter = chapters.Chapter(tmp_path / "book" / "toy.md")
-    given = {"scale": "book", "seed": 0, "device": "auto", "only": [], **settings}
+    given = {"scale": "book", "seed": 0, "device": "auto", "only": [], "store": False, **settings}
     assert chapters.folder_of(chapter, *given.values()) == tmp_path / folder
 
 
@@ -149,44 +170,77 @@ def test_where_a_rank_stores_its_run(tmp_path, monkeypatch, rank):
     assert folder == tmp_path / "_build" / ("rank-1" if rank == "1" else "full")
 
 
-def test_missing_data_leave_the_stored_notebook_alone(book, first, toy_chapter, monkeypatch, capsys):
+@pytest.fixture
+def site(tmp_path, write_chapter, book, first):
+    """A copy of the small book, with its stored and its computed notebook."""
+    copy = tmp_path / "book"
+    write_chapter(copy, "toy", *toy())
     stored = (book / "toy.ipynb").read_text()
-    (book / "toy.ipynb").write_text(stored.replace('"data": []', '"data": ["fashion-mnist"]'))
-    try:
-        assert chapters.missing_data(toy_chapter) == [] or not data.available("fashion-mnist")
-        monkeypatch.setattr(data, "available", lambda name: False)
-        assert chapters.missing_data(toy_chapter) == ["fashion-mnist"]
-        target = chapters.folder_of(toy_chapter, "book", 0, "auto", [])
-        assert target == book.parent / "_build" / "fallback"
-        assert "fashion-mnist not found here" in capsys.readouterr().out
-
-        chapters.replace_text(target / "toy.ipynb", '{"cells": []}')
-        source = chapters.site_source(book)
-        assert (source / "book" / "toy.ipynb").read_text() == '{"cells": []}'
-        assert (source / "book" / "page.md").exists()
-        assert chapters.site_source(book, stored=True) == book.parent
-
-        (book / "broken.ipynb").unlink()
-        assert chapters.compare(book) == 0
-        assert "toy: not compared, since fashion-mnist is not found here." in capsys.readouterr().out
-    finally:
-        (book / "toy.ipynb").write_text(stored)
-        (book / "broken.ipynb").write_text('{"cells": []}\n')
-    monkeypatch.undo()
-    chapters.folder_of(toy_chapter, "book", 0, "auto", [])  # all data are there again: the copy is out of date
-    assert chapters.site_source(book) == book.parent
+    (copy / "toy.ipynb").write_text(stored)
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/page\nchapters:\n- file: book/toy.ipynb\n")
+    (tmp_path / "_config.yml").write_text(
+        "title: toy\nonly_build_toc_files: true\nexecute: {execute_notebooks: 'off'}\n"
+    )
+    (copy / "page.md").write_text("# A page\n")
+    chapters.replace_text(tmp_path / "_build" / "book" / "toy.ipynb", stored.replace("book 0 auto", "computed"))
+    return copy
 
 
-def test_stored_verdicts_are_compared(tmp_path, write_chapter, book, first):
+def test_the_site_shows_what_was_computed_from_the_present_source(site, capsys):
+    shown = chapters.site_source(site) / "book" / "toy.ipynb"
+    assert "computed" in shown.read_text()
+    chapters.site_source(site, stored=True)
+    assert shown.read_bytes() == (site / "toy.ipynb").read_bytes()
+    site.joinpath("toy.md").write_text(site.joinpath("toy.md").read_text().replace("# toy", "# Another title"))
+    chapters.site_source(site)
+    assert shown.read_bytes() == (site / "toy.ipynb").read_bytes()
+
+
+def test_the_copy_of_the_book_changes_where_the_book_does(site):
+    copy = chapters.site_source(site, stored=True)
+    times = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
+    (site / "page.md").unlink()
+    (site / "other.md").write_text("# Another page\n")
+    chapters.site_source(site, stored=True)
+    after = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
+    assert {path.name for path in times.keys() ^ after.keys()} == {"page.md", "other.md"}
+    assert all(after[path] == times[path] for path in times.keys() & after.keys())
+
+
+def test_a_picture_that_looks_the_same_is_kept(tmp_path):
+    def notebook(corner, size=100):
+        pixels = np.full((size, size, 3), 90, dtype=np.uint8)
+        pixels[:10, :10] += corner
+        packed = io.BytesIO()
+        Image.fromarray(pixels).save(packed, format="png")
+        picture = {"image/png": base64.b64encode(packed.getvalue()).decode()}
+        cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", picture)])
+        return nbformat.v4.new_notebook(cells=[cell])
+
+    def picture(notebook):
+        return notebook.cells[0].outputs[0].data["image/png"]
+
+    nbformat.write(notebook(0), tmp_path / "stored.ipynb")
+    for new, kept in ((notebook(5), True), (notebook(50), False), (notebook(0, size=99), False)):
+        chapters.keep_pictures(new, tmp_path / "stored.ipynb")
+        assert (picture(new) == picture(notebook(0))) is kept
+
+
+def test_stored_verdicts_are_compared(tmp_path, write_chapter, book, first, capsys):
     copy = tmp_path / "book" / "toy.ipynb"
     write_chapter(copy.parent, "toy", *toy())
     tests = tmp_path / "tests"
     tests.mkdir()
     (tests / "nbval.cfg").write_text("[none]\nregex: @@\nreplace: @\n")
+    assert chapters.compare(copy.parent) == 1  # nothing is stored
+    assert "0 of 0 stored notebooks compared" in capsys.readouterr().out
+
     copy.write_text((book / "toy.ipynb").read_text())
     assert chapters.compare(copy.parent) == 0
+    assert "1 of 1 stored notebooks compared without a difference" in capsys.readouterr().out
     copy.write_text(copy.read_text().replace("C2   not reproduced", "C2   reproduced"))
     assert chapters.compare(copy.parent) == 1
+    assert "0 of 1 stored notebooks" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

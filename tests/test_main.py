@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import unicodedata
+from pathlib import Path
 
 import pytest
 
-from descentlab import __version__, chapters
-from descentlab.__main__ import main
+from descentlab import __version__, chapters, claims, data
+from descentlab.__main__ import main, plain
 
 LEDGER = """\
 from descentlab.claims import Claim, Ledger
@@ -41,7 +43,7 @@ def command(book, capsys):
 @pytest.fixture(scope="module")
 def stored(book):
     """The exit code of a run over all chapters, which stores the one that works."""
-    return main(["run", "--book", str(book), "--all", "--record-time"])
+    return main(["run", "--book", str(book), "--all", "--store", "--record-time"])
 
 
 def test_a_failing_chapter_does_not_stop_the_others(stored, book):
@@ -75,6 +77,27 @@ def test_ledger_as_a_table(stored, command):
     assert out.endswith("1 of 2 claims reproduced, 1 not reproduced\n")
 
 
+def test_a_run_says_whether_verdicts_are_as_stored(stored, command, book):
+    notebook = book / "weak_to_strong.ipynb"
+    before = notebook.read_text()
+    code, out, _ = command("run", "weak_to_strong")
+    assert code == 0
+    assert "Verdicts as stored." in out
+    notebook.write_text(before.replace('"verdict": "not reproduced"', '"verdict": "reproduced"'))
+    try:
+        code, out, _ = command("run", "weak_to_strong")
+        assert code == 0
+        assert "weak_to_strong C2: stored reproduced, computed not reproduced\n" in out
+        assert "as stored" not in out
+    finally:
+        notebook.write_text(before)
+
+
+def test_fetch_says_where_a_data_set_is(monkeypatch, command, tmp_path):
+    monkeypatch.setattr(data, "fetch", lambda name: tmp_path / name, raising=False)
+    assert command("fetch", "cifar10") == (0, f"{tmp_path / 'cifar10'}\n", "")
+
+
 def test_list_names_all_papers(stored, command):
     code, out, _ = command("list")
     assert code == 0
@@ -95,6 +118,8 @@ def test_list_names_all_papers(stored, command):
         (["run", "--all", "--jobs", "0"], ["from 1 on"]),
         (["run", "weak_to_strong", "--only", "C9"], ["no claim 'C9'", "C1, C2"]),
         (["run", "--all", "--scale", "smoke", "--record-time"], ["--record-time"]),
+        (["run", "--all", "--seed", "1", "--store"], ["--store"]),
+        (["compare", "nothing"], ["no chapter 'nothing'"]),
         (["ledger", "nothing"], ["no chapter 'nothing'"]),
     ],
 )
@@ -103,6 +128,30 @@ def test_a_wrong_command_gets_one_line(stored, command, arguments, words):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert all(word in err for word in words)
+
+
+@pytest.mark.parametrize(
+    ("tex", "text"),
+    [
+        (r"$\beta_1^2 \ge 10^{-3}$", "β₁² ≥ 10⁻³"),
+        (r"the $\tfrac12\sqrt{m/d}$", "the ½√(m/d)"),
+        (r"$\frac{G^2}{L}(1 + \frac{L}{2\mu nK})^n$", "G²/L(1 + L/(2μ nK))ⁿ"),
+        (r"$\lVert w_\infty - w_*\rVert$ and $C_\text{inc}$", "‖ w_∞ - w_*‖ and C_inc"),
+        (r"$\hat w_2 \in \{A_{i+1}, \mathrm{diag}(\Lambda)\}$", "ŵ₂ ∈ {Aᵢ₊₁, diag(Λ)}"),
+        (r"$\left\lfloor \log_2 \varepsilon \right\rfloor^{a_b}$, x_1", "⌊ log₂ ε ⌋^(a_b), x_1"),
+        ("$a_{b", "$a_{b"),
+        ("$a_{b}^$", "a_b"),
+    ],
+)
+def test_formulas_are_readable(tex, text):
+    assert unicodedata.normalize("NFC", plain(tex)) == text
+
+
+def test_no_formula_of_a_stored_row_is_left_as_it_is():
+    rows = claims.collect(Path(__file__).parents[1] / "book")
+    texts = [plain(row[key]) for row in rows for key in ("says", "where", "note")]
+    assert len(texts) > 1000
+    assert [text for text in texts if set(text) & set("\\$")] == []
 
 
 def test_outside_a_checkout(monkeypatch, capsys):

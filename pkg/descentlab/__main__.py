@@ -446,7 +446,7 @@ def _atom(token: str, tokens: list[str]) -> str:
         text, table = _argument(tokens), _SCRIPTS[token]
         if all(c in table for c in text):
             return "".join(table[c] for c in text)
-        return token + _group(text)
+        return token + (f"({text})" if "_" in text else _group(text))
     if not token.startswith("\\"):
         return token
     name = token[1:]
@@ -464,7 +464,7 @@ def _atom(token: str, tokens: list[str]) -> str:
         return _SYMBOLS[name]
     with suppress(KeyError):
         case = "CAPITAL" if name[0].isupper() else "SMALL"
-        return unicodedata.lookup(f"GREEK {case} LETTER {_GREEK.get(name, name)}")
+        return unicodedata.lookup(f"GREEK {case} LETTER {_GREEK.get(name.lower(), name)}")
     return name  # log, max, …
 
 

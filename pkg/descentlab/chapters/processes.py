@@ -177,9 +177,11 @@ def supervise(
 
 
 def _listen(child: Child, messages: queue.SimpleQueue[tuple[Child, Any]]) -> None:
-    for line in child.process.stdout or ():
-        with suppress(ValueError):  # cut off by its death
-            messages.put((child, json.loads(line)))
+    assert child.process.stdout is not None
+    with child.process.stdout as lines:
+        for line in lines:
+            with suppress(ValueError):  # cut off by its death
+                messages.put((child, json.loads(line)))
     messages.put((child, None))
 
 

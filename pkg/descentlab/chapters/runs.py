@@ -301,7 +301,7 @@ def build(book: Path, *, stored: bool = False, strict: bool = False) -> int:
         code = child.process.wait()
     finally:
         stop([child])
-    if code >= 0:
+    if code == 0:
         unfinished.unlink()
     return int(code != 0)
 
