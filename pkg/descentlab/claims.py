@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +43,7 @@ class Claim:
         ``"at least"`` and ``"at most"``: a bound, `tolerance` being the slack granted beyond it. ``"order"``:
         `expected` lists names from the smallest value to the largest, the measurement maps names to values, and
         neighbours differ by at least `tolerance`. ``"slope"``: the measurement is a pair ``(x, y)``, whose
-        least-squares slope in log-log coordinates is within `tolerance` of `expected`.
+        least-squares slope in log-log coordinates is within `tolerance` of `expected`, or that slope.
     expected : float, sequence of float, or sequence of str
         From the paper, a closed form or an independent computation; never from the code under test.
     tolerance : float
@@ -50,17 +52,24 @@ class Claim:
         Why this tolerance: spread over seeds, a rate, rounding.
     control : str
         The negative control: a wrong variant under which the check fails. The tests run it.
-    across : {"every", "mean", "paired"}
-        ``"every"``: each entry must meet the bound. For a measurement over seeds, ``"mean"``: the mean must do so with
-        three standard errors to spare (a closer call is *not at this scale*); ``"paired"``, for differences between
-        runs on the same seeds and batches: every seed must, and where seeds disagree it is *not at this scale*.
+    across : {"every", "mean", "paired"}, optional
+        For a measurement over seeds, that is, with axes in front of those of `expected`. ``"every"``: each seed must
+        meet the expectation. ``"mean"``: the mean must do so with three standard errors to spare (a closer call is
+        *not at this scale*). ``"paired"``, for differences between runs on the same seeds and batches: every seed must,
+        and where seeds disagree it is *not at this scale*.
     data : str or None
         Name of the data set without which the claim cannot be judged.
+
+    Notes
+    -----
+    A measurement has the shape of `expected`, and the axes that `across` declares; where a single number bounds it, it
+    may have any shape, and each entry must meet the bound. What is empty, not finite, or of another shape is *not
+    reproduced*, whatever the kind.
 
     Raises
     ------
     ValueError
-        If `kind` or `across` is unknown, `tolerance` is negative, or `expected` does not fit the kind.
+        If `kind` or `across` is unknown, `tolerance` is negative or not finite, or `expected` does not fit the kind.
     """
 
     key: str
@@ -71,60 +80,128 @@ class Claim:
     tolerance: float
     why: str
     control: str = ""
-    across: Literal["every", "mean", "paired"] = "every"
+    across: Literal["every", "mean", "paired"] | None = None
     data: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"{self.key}: kind={self.kind!r}; allowed are {', '.join(KINDS)}")
-        if self.across not in ("every", "mean", "paired"):
-            raise ValueError(f"{self.key}: across={self.across!r}; allowed are 'every', 'mean' and 'paired'")
-        if not self.tolerance >= 0:
-            raise ValueError(f"{self.key}: tolerance={self.tolerance!r} must be a number that is not negative")
-        names = isinstance(self.expected, Sequence) and all(isinstance(e, str) for e in self.expected)
-        if names != (self.kind == "order"):
+        if self.across not in (None, "every", "mean", "paired"):
+            raise ValueError(f"{self.key}: across={self.across!r}; allowed are 'every', 'mean', 'paired' and None")
+        if not 0 <= self.tolerance < math.inf:
+            raise ValueError(f"{self.key}: tolerance={self.tolerance!r} must be finite and not negative")
+        if not self._expects():
             raise ValueError(f"{self.key}: expected={self.expected!r} does not fit kind={self.kind!r}")
+        single = np.ndim(self.expected) == 0 and self.kind != "slope"
+        if self.across is not None and not single and (self.kind in ("order", "slope") or self.across != "every"):
+            raise ValueError(f"{self.key}: across={self.across!r} needs a single number and a bound or 'approx'")
+
+    def _expects(self) -> bool:
+        """Whether `expected` is what the kind compares with: names, one finite number, or several."""
+        if self.kind == "order":
+            names: Any = self.expected
+            named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+            return named and len(set(names)) == len(names) > 1
+        try:
+            numbers = np.asarray(self.expected)
+        except ValueError:  # rows of different lengths
+            return False
+        fits = numbers.dtype.kind in "fiu" and numbers.size > 0 and np.isfinite(numbers).all()
+        return bool(fits) and (self.kind != "slope" or numbers.ndim == 0)
 
     def value(self, measured: Any) -> Any:
-        """The measurement as JSON data: a float, a list of floats, or a mapping from names to floats."""
+        """The measurement as JSON data: a float, a list of floats, or a mapping from names to floats.
+
+        A slope that points do not determine is NaN. ValueError where the measurement does not consist of numbers.
+        """
+        try:
+            if self.kind == "order":
+                return {str(k): float(v) for k, v in dict(measured).items()}
+            if self.kind == "slope" and not isinstance(measured, (int, float, str)) and np.iterable(measured):
+                return _log_log_slope([np.asarray(v, dtype=float) for v in measured])
+            if np.iscomplexobj(measured):
+                raise TypeError("complex")
+            return np.asarray(measured, dtype=float).tolist()
+        except (TypeError, ValueError, OverflowError) as error:
+            what = "a mapping from names to numbers" if self.kind == "order" else "a number, or numbers in equal rows"
+            raise ValueError(f"{self.key}: measured {str(measured)[:80]!r}, which is not {what} ({error})") from error
+
+    def fault(self, measured: Any) -> str:
+        """Why no verdict can rest on a measurement (``"is empty"``, ``"is not finite"``); empty where one can."""
+        value = self.value(measured)
         if self.kind == "order":
-            return {str(k): float(v) for k, v in dict(measured).items()}
-        if self.kind == "slope" and np.ndim(measured):
-            x, y = (np.log(np.asarray(v, dtype=float)) for v in measured)
-            return float(np.polyfit(x, y, 1)[0])
-        array = np.asarray(measured, dtype=float)
-        return array.tolist() if array.ndim else float(array)
+            names: Any = self.expected
+            if set(value) != set(names):
+                return f"has the names {', '.join(value) or 'of nothing'}, expected {', '.join(names)}"
+            numbers = np.array(list(value.values()))
+        else:
+            numbers, shape = np.asarray(value, dtype=float), np.shape(self.expected)
+            if numbers.size == 0:
+                return "is empty"
+            inner = numbers.shape[numbers.ndim - len(shape) :]
+            may_have_more = self.across is not None or (not shape and self.kind in ("at least", "at most"))
+            if inner != shape or (numbers.ndim > len(shape) and not may_have_more):
+                return f"has shape {numbers.shape}, expected {shape}"
+            if self.across in ("mean", "paired") and numbers.ndim == 0:
+                return "is one number, expected one for each seed"
+        if np.isfinite(numbers).all():
+            return ""
+        points = ": a slope needs two points or more, apart, with positive and finite coordinates"
+        return "is not finite" + points * (self.kind == "slope")
 
     def holds(self, measured: Any) -> bool:
-        """Whether a measurement meets the claim; a value that is not finite never does."""
-        return self._verdict(self.value(measured)) == "reproduced"
+        """Whether a measurement meets the claim."""
+        return not self.fault(measured) and self._verdict(self.value(measured)) == "reproduced"
+
+    def _judge(self, measured: Any, note: str = "") -> _Entry:
+        """A measurement with its verdict; beside `note` stands what is wrong with it, or what it lacks."""
+        value = self.value(measured)
+        if fault := self.fault(value):
+            return _Entry(value, "not reproduced", f"the measurement {fault}" + f"; {note}" * bool(note), sound=False)
+        verdict = self._verdict(value)
+        lacks = "needs more seeds" if verdict == "not at this scale" else ""
+        return _Entry(self._rounded(value), verdict, note or lacks)
 
     def _verdict(self, value: Any) -> str:
-        if self.kind == "order":
-            if set(value) != set(self.expected):  # type: ignore[arg-type]
-                raise ValueError(f"{self.key}: measured {sorted(value)}, expected the names {list(self.expected)}")  # type: ignore[arg-type]
-            gaps = np.diff([value[name] for name in self.expected])  # type: ignore[union-attr]
-            return "reproduced" if np.all(gaps >= max(self.tolerance, np.finfo(float).tiny)) else "not reproduced"
-        spare = self._spare(np.asarray(value, dtype=float))
-        if not np.all(np.isfinite(spare)) or np.ndim(spare) == 0 or self.across == "every":
-            return "reproduced" if np.all(spare >= 0) else "not reproduced"
-        if self.across == "paired":
-            met = spare >= 0
-            return "reproduced" if met.all() else "not at this scale" if met.any() else "not reproduced"
-        if spare.mean() < 0:
-            return "not reproduced"
-        standard_error = spare.std(ddof=1) / math.sqrt(spare.size) if spare.size > 1 else math.inf
-        return "reproduced" if spare.mean() >= 3 * standard_error else "not at this scale"
+        """The verdict on a measurement without fault."""
+        spare = self._spare(value)
+        met = spare >= 0
+        if self.across == "mean":
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = spare.mean()
+                standard_error = spare.std(ddof=1) / math.sqrt(spare.size) if spare.size > 1 else math.inf
+            return "not reproduced" if mean < 0 else "reproduced" if mean >= 3 * standard_error else "not at this scale"
+        if self.across == "paired" and met.any() and not met.all():
+            return "not at this scale"
+        return "reproduced" if met.all() else "not reproduced"
 
-    def _spare(self, value: np.ndarray) -> np.ndarray:
-        """By how much each entry meets the claim; negative where it does not, NaN where it is not finite."""
-        expected = np.asarray(self.expected, dtype=float)
-        value = np.where(np.isfinite(value), value, np.nan)
-        if self.kind == "at least":
-            return value - expected + self.tolerance
-        if self.kind == "at most":
-            return expected - value + self.tolerance
-        return self.tolerance - np.abs(value - expected)
+    def _spare(self, value: Any) -> np.ndarray:
+        """By how much each entry, or each pair of neighbours in an order, meets the claim; negative where it does not."""
+        with np.errstate(over="ignore"):
+            if self.kind == "order":
+                return np.diff([value[name] for name in self.expected]) - max(self.tolerance, np.finfo(float).tiny)  # type: ignore[union-attr,index]
+            distance = np.asarray(value, dtype=float) - np.asarray(self.expected, dtype=float)
+            if self.kind == "at least":
+                return distance + self.tolerance
+            return self.tolerance - (distance if self.kind == "at most" else np.abs(distance))
+
+    def _rounded(self, value: Any) -> Any:
+        """The measurement in as many digits as the claim can tell apart, so that rounding errors are not stored.
+
+        To a hundredth of a tolerance around an expectation, beside a bound and in an order to three digits, or to more
+        where with these an entry would change sides. Where exactly one value is right, all digits stay.
+        """
+        near = self.kind in ("approx", "slope")
+        if near and self.tolerance == 0:
+            return value
+        sides, verdict = self._spare(value) >= 0, self._verdict(value)
+        decimals = 2 - math.floor(math.log10(self.tolerance)) if near else 3
+        for digits in range(decimals, decimals + 15):
+            keep = partial(round, ndigits=digits) if near else partial(_significant, digits=digits)
+            rounded = _each(keep, value)
+            if np.array_equal(self._spare(rounded) >= 0, sides) and self._verdict(rounded) == verdict:
+                return rounded
+        return value
 
     def expectation(self) -> str:
         """What is expected, as text: ``"≥ 0.9995"``, ``"0.9735 ± 0.002"``, ``"a < b < c"``."""
@@ -166,14 +243,13 @@ class Ledger:
     def record(self, key: str, measured: Any, *, note: str = "") -> None:
         """Store the measurement for claim `key`; `note` says in a sentence why it misses, where it does."""
         claim = self._claim(key)
-        value = claim.value(measured)
-        verdict = claim._verdict(value)
-        note = note or _needs(verdict)
+        entry = claim._judge(measured, note)
         if claim.data is not None and claim.data not in self.data:
-            verdict, note = "not at this scale", f"needs {claim.data}. {note}".strip()
-        elif self.scale == "smoke" and verdict == "not reproduced":
-            verdict, note = "not at this scale", "smoke scale"
-        self._entries[key] = _Entry(value, verdict, note)
+            entry = replace(entry, verdict="not at this scale", note=f"needs {claim.data}. {entry.note}".strip())
+        elif self.scale == "smoke" and entry.verdict == "not reproduced":
+            why = "smoke scale" if entry.sound else f"smoke scale: {entry.note}"
+            entry = replace(entry, verdict="not at this scale", note=why)
+        self._entries[key] = entry
 
     def not_at_this_scale(self, key: str, *, needs: str) -> None:
         """Say that claim `key` cannot be judged here, and what it needs."""
@@ -183,18 +259,22 @@ class Ledger:
     def read_recorded(self, key: str, *, folder: str | Path = ".") -> bool:
         """Take claim `key` from a committed long run, ``<folder>/gpu/<chapter>.json`` or ``cpu/``, where there is one.
 
-        Returns whether one was found; the row then shows date, device, seeds and seconds. See `write_recorded`.
+        Returns whether one was found. ValueError, which names the file, where it is damaged. See `write_recorded`.
         """
         claim = self._claim(key)
         for device in ("gpu", "cpu"):
             path = Path(folder) / device / f"{self.chapter}.json"
             if not path.exists():
                 continue
-            run = json.loads(path.read_text(encoding="utf-8"))
+            run = _read_json(path)
+            if not all(isinstance(run.get(name), dict) for name in ("environment", "measured")):
+                raise ValueError(f"{path}: a recorded run holds 'environment' and 'measured'; restore the file")
             if key in run["measured"]:
-                value = run["measured"][key]
-                verdict = claim._verdict(value)
-                self._entries[key] = _Entry(value, verdict, _needs(verdict), recorded=run["environment"])
+                try:
+                    entry = claim._judge(run["measured"][key])
+                except ValueError as error:
+                    raise ValueError(f"{path}: {error}; restore the file") from error
+                self._entries[key] = replace(entry, recorded=run["environment"])
                 return True
         return False
 
@@ -244,32 +324,96 @@ class _Entry:
     value: Any = None
     verdict: str = "not measured"
     note: str = ""
-    recorded: Mapping[str, Any] | None = field(default=None)
+    recorded: Mapping[str, Any] | None = None
+    sound: bool = True  # whether a verdict can rest on the value
 
 
-def _needs(verdict: str) -> str:
-    """What a measurement that does not decide lacks: it did not decide because its seeds differ too much."""
-    return "needs more seeds" if verdict == "not at this scale" else ""
+def _log_log_slope(points: Sequence[np.ndarray]) -> float:
+    """Least-squares slope of log y against log x; NaN where (x, y) do not determine it."""
+    if len(points) != 2 or points[0].ndim != 1 or points[0].shape != points[1].shape:
+        return math.nan
+    if not all(np.all(np.isfinite(v) & (v > 0)) for v in points) or points[0].size == 0:
+        return math.nan
+    x, y = (np.log(v) - np.log(v).mean() for v in points)
+    return float(x @ y / (x @ x)) if np.ptp(x) > 0 else math.nan
+
+
+def _significant(x: float, digits: int) -> float:
+    return float(f"{x:.{digits}g}")
+
+
+def _each(function: Callable[[float], float], value: Any) -> Any:
+    """`function` of each number in nested lists, or in a mapping."""
+    if isinstance(value, dict):
+        return {name: _each(function, number) for name, number in value.items()}
+    return [_each(function, entry) for entry in value] if isinstance(value, list) else function(value) + 0.0  # no -0
 
 
 def collect(folder: str | Path) -> list[dict[str, Any]]:
-    """Ledger rows stored in the executed notebooks of `folder`, or in one notebook."""
+    """Ledger rows stored in the executed notebooks of `folder`, or in one notebook.
+
+    ValueError, which names the notebook, where one is damaged.
+    """
     return [row for stored in _stored(folder) for row in stored["rows"]]
 
 
 def data_used(folder: str | Path) -> list[str]:
-    """Names of the data sets that the executed notebooks of `folder`, or one notebook, used."""
+    """Names of the data sets that the executed notebooks of `folder`, or one notebook, used; errors as `collect`'s."""
     return sorted({name for stored in _stored(folder) for name in stored["data"]})
 
 
 def _stored(folder: str | Path) -> list[dict[str, Any]]:
     path = Path(folder)
-    found = []
+    found: list[dict[str, Any]] = []
     for notebook in [path] if path.is_file() else sorted(path.glob("*.ipynb")):
-        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-            metadata = [output.get("metadata", {}) for output in cell.get("outputs", [])]
-            found += [entry["descentlab"] for entry in metadata if "descentlab" in entry]
+        content = _read_json(notebook)
+        try:
+            outputs = [output for cell in content["cells"] for output in cell.get("outputs", [])]
+            metadata = [output.get("metadata", {}) for output in outputs]
+            entries = [entry["descentlab"] for entry in metadata if "descentlab" in entry]
+            for entry in entries:
+                _check_stored(entry)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{notebook}: not a notebook as chapters leave it ({what}); compute it again") from error
+        found += entries
     return found
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # of text that is not UTF-8 too
+        raise ValueError(f"{path}: not JSON ({error}); restore the file, or compute it again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, no JSON object; restore it, or compute it again")
+    return content
+
+
+_COLUMNS: dict[str, Any] = dict.fromkeys(
+    ("chapter", "claim", "says", "where", "expectation", "why", "control", "note", "scale", "command"), str
+) | {
+    "kind": str,
+    "verdict": str,
+    "expected": (int, float, list),
+    "tolerance": (int, float),
+    "measured": (int, float, str, list, dict, type(None)),
+    "recorded": (dict, type(None)),
+}
+"""Types of a row's columns."""
+
+
+def _check_stored(entry: Any) -> None:
+    """Raise, as Python does, unless `entry` is what a `Ledger` leaves in an output."""
+    if not all(isinstance(name, str) for name in [*entry["data"]]) or not isinstance(entry["data"], list):
+        raise TypeError(f"data={entry['data']!r}")
+    for row in entry["rows"]:
+        wrong = [name for name, kind in _COLUMNS.items() if not isinstance(row[name], kind)]
+        if wrong or row["verdict"] not in VERDICTS or row["kind"] not in KINDS:
+            raise TypeError(f"{', '.join(wrong) or 'kind or verdict'} of a row")
+        value = row["measured"]
+        _each(float, value) if value is not None else None
+        np.asarray(list(value.values()) if isinstance(value, dict) else value, dtype=float)
 
 
 def count(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -293,17 +437,31 @@ def markdown(rows: Iterable[Mapping[str, Any]], *, chapter: bool = False) -> str
             row["expectation"],
             measured_text(row),
         ]
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+        lines.append("| " + " | ".join(escaped(str(cell)).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
+_SPANS = re.compile(r"\\.|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)|(?P<math>\$(?:\\.|[^$\\])+\$)|[<>]")
+
+
+def escaped(text: str) -> str:
+    """Markdown on one line in which no HTML is left; ``$math$`` and `code` stay as they are."""
+
+    def inert(found: re.Match) -> str:
+        if found["math"]:
+            return re.sub(r"<(?=[A-Za-z/!?])", r"\\lt ", found["math"])  # a tag to readers that see no math there
+        return {"<": "&lt;", ">": "&gt;"}.get(found[0], found[0])
+
+    return _SPANS.sub(inert, " ".join(text.split()))
+
+
 def measured_text(row: Mapping[str, Any]) -> str:
-    """The measurement of a row in a few digits, with where and when it was recorded."""
-    value, run = row["measured"], row["recorded"]
+    """The measurement of a row in a few digits, and whether it was recorded."""
+    value = row["measured"]
     if value is None:
         return "–"
     text = ", ".join(f"{k} {_number(v)}" for k, v in value.items()) if isinstance(value, dict) else _number(value)
-    return f"{text} (recorded {run['date']}, {run['device']}, {run['seconds']:.0f} s)" if run else text
+    return (text or "–") + " (recorded)" * bool(row["recorded"])
 
 
 def _number(value: Any) -> str:
