@@ -48,8 +48,8 @@ class Config:
 
 
 SMOKE = Config(64, 6_000, 3_000, 60, 40)
-BOOK = Config(2_048, 6_001, 30_000, 2_500, 400)
-FULL = Config(8_192, 6_001, 100_000, 5_000, 400)
+BOOK = Config(2_048, 6_001, 30_000, 2_500, 600)
+FULL = Config(8_192, 6_001, 100_000, 5_000, 600)
 
 # The methods of the noisy river: name, and None (AdamW), or beta and C
 NOISY = {
