@@ -160,7 +160,7 @@ def _supervise(tasks: Sequence[Task], jobs: int, chosen: Mapping[str, Chapter], 
         return
     bars: dict[str, tqdm] = {}
     root = next(iter(chosen.values())).root
-    with tqdm(total=len(tasks), bar_format="{desc}", disable=None) as whole:
+    with tqdm(total=len(tasks), bar_format="{desc}", leave=False, disable=None) as whole:
         count, said = 0, -1
 
         def tick(running: Sequence[Child], waiting: Sequence[Task]) -> None:
@@ -175,11 +175,11 @@ def _supervise(tasks: Sequence[Task], jobs: int, chosen: Mapping[str, Chapter], 
             whole.set_description_str(now)
             for child, left in zip(running, lefts, strict=True):
                 if child.task.name not in bars:
-                    form = "{desc}|{bar:24}| {postfix}"
-                    bars[child.task.name] = tqdm(desc=f"{child.task.name:<26}", total=1, bar_format=form, leave=False)
-                bar = bars[child.task.name]
+                    bars[child.task.name] = tqdm(desc=f"{child.task.name:<26}", bar_format="{desc}", leave=False)
+                bar, cells = bars[child.task.name], f"{child.done} of {child.total} cells{_about(left)}"
                 bar.total, bar.n = child.total or 1, child.done
-                bar.set_postfix_str(f"{child.done} of {child.total} cells{_about(left)}")
+                bar.bar_format = f"{{desc}}|{{bar:24}}| {cells if child.total else 'starting'}"
+                bar.refresh()
 
         def finished(child: Child) -> None:
             nonlocal count
