@@ -56,22 +56,32 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> np.n
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
-def read_records(path: str | os.PathLike[str], *, record: int, sha256: str) -> np.ndarray:
-    """Records of `record` bytes from a gzip file, shape (n, record), uint8.
+def unpack(path: Path, *, most: int) -> bytes:
+    """Content of a gzip file, read to its checksum; refused, before more is in memory, if it is larger than `most` bytes.
 
     Raises
     ------
     ValueError
-        The file is damaged or altered: its unpacked content has another sha256, or holds no whole records.
+        The file is damaged, or unpacks to more; the message names it.
     """
-    path = Path(path)
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            content = file.read(most + 1)
     except (EOFError, OSError, zlib.error) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
         raise ValueError(f"{path}: expected a whole gzip file, found one that is damaged ({error})") from error
-    if (found := hashlib.sha256(content).hexdigest()) != sha256 or len(content) % record:
+    if len(content) > most:
+        raise ValueError(f"{path}: expected a gzip file of {most} bytes or fewer, found one that unpacks to more")
+    return content
+
+
+def read_packed(path: str | os.PathLike[str], *, sha256: str, most: int) -> bytes:
+    """Content of a gzip file of this package, checked against its digest; errors as `unpack`'s."""
+    content = unpack(Path(path), most=most)
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise ValueError(f"{path}: expected content with sha256 {sha256}, found {found}: install the package again")
-    return np.frombuffer(content, dtype=np.uint8).reshape(-1, record)
+    return content
 
 
 def read_npz(path: str | os.PathLike[str]) -> Arrays:

@@ -119,7 +119,8 @@ FASHION_12K_SHA256 = "1b734cc285da26856d2511ce7ec0e1e31cf6a2fc7976750229210e28d2
 
 def _read_fashion_12k(root: Path | None, generator: Generator) -> Arrays:
     """The bundled images: a byte of label and 784 of pixels an image, training images first."""
-    records = formats.read_records(FASHION_12K, record=785, sha256=FASHION_12K_SHA256)
+    content = formats.read_packed(FASHION_12K, sha256=FASHION_12K_SHA256, most=12_000 * 785)
+    records = np.frombuffer(content, dtype=np.uint8).reshape(12_000, 785)
     images, labels = records[:, 1:].reshape(-1, 28, 28), records[:, 0]
     return Arrays(images[:10_000], labels[:10_000], images[10_000:], labels[10_000:])
 

