@@ -49,7 +49,7 @@ def undamaged(read: Callable[[Path], Any], path: Path, default: Any) -> Any:
     try:
         return read(path)
     except ValueError as error:
-        LOG.warning("%s", error, once=True)
+        LOG.warning(str(error), once=True)  # as text: the same error is another object the next time
         return default
 
 
