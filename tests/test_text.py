@@ -134,7 +134,7 @@ def test_many_characters_take_wider_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("nowhere.txt", {}, "no text 'nowhere.txt'; allowed are 'shakespeare'"),
+        ("nowhere.txt", {}, "no text 'nowhere.txt'; valid are 'shakespeare-small', .*, a file and a folder"),
         ("python-stdlib", {"tokenizer": "words"}, "tokenizer='words'"),
         ("python-stdlib", {"device": "abacus"}, "device='abacus'"),
     ],

@@ -466,10 +466,7 @@ _TORONTO = "https://www.cs.toronto.edu/~kriz"
 _STANFORD = "http://ufldl.stanford.edu/housenumbers"
 _CIFAR10_FILE = (f"{_TORONTO}/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
 _CIFAR100_FILE = (f"{_TORONTO}/cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8")
-_SVHN_FILES = (
-    (f"{_STANFORD}/train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
-    (f"{_STANFORD}/test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
-)
+_SVHN_FILES = tuple(zip((f"{_STANFORD}/{split}_32x32.mat" for split in ("train", "test")), files.SVHN_MD5, strict=True))
 
 SOURCES: dict[str, Source] = {
     "digits": Source(
@@ -533,7 +530,7 @@ SOURCES: dict[str, Source] = {
         "for non-commercial use",
         "Y. Netzer et al. (2011), Reading Digits in Natural Images with Unsupervised Feature Learning",
         _DIGITS,
-        lambda paths, _: read_svhn(*paths, md5=[md5 for _, md5 in _SVHN_FILES]),
+        lambda paths, _: read_svhn(*paths),
         files=_SVHN_FILES,
         folders=("SVHN",),
     ),

@@ -232,7 +232,7 @@ def _read_stdlib() -> tuple[str, str]:
 
 def _read_path(path: Path) -> tuple[str, str]:
     if not path.exists():
-        raise ValueError(f"no text {str(path)!r}; allowed are 'shakespeare', 'python-stdlib' and a file or a folder")
+        raise ValueError(f"no text {str(path)!r}; valid are {', '.join(map(repr, TEXTS))}, a file and a folder")
     files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
     parts = []
     for file in files:
