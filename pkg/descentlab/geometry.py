@@ -96,7 +96,7 @@ class Trajectory:
         return self.weights[-1] - self.weights[half[0]]
 
 
-def as_samples(X: ArrayLike) -> Array:
+def as_samples(X: ArrayLike, y: ArrayLike | None = None) -> Array:
     """`X` as a C-contiguous float64 array of shape (N, d), after the checks that every method here needs.
 
     Raises
@@ -105,6 +105,11 @@ def as_samples(X: ArrayLike) -> Array:
         If `X` is not a non-empty matrix, holds NaN or infinity, or has a row of zeros.
     """
     X = np.ascontiguousarray(X, dtype=np.float64)
+    if y is not None and X.ndim == 2:
+        labels = np.asarray(y, dtype=np.float64)
+        if labels.shape != (len(X),) or not np.all(np.abs(labels) == 1):
+            raise ValueError(f"y has shape {labels.shape}; expected {len(X)} labels +1 and -1, one a row of X")
+        X = labels[:, None] * X
     if X.ndim != 2 or X.size == 0:
         raise ValueError(f"X has shape {X.shape}; expected a non-empty matrix (samples, features)")
     if not np.all(np.isfinite(X)):
