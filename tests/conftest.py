@@ -1,6 +1,10 @@
-"""Shared by the tests: small books in a temporary folder, and real images where this machine has some."""
+"""Shared by the tests: small books in a temporary folder, real images where this machine has some, strictness.
+
+With DESCENTLAB_STRICT=1 a skipped test is a failure of the run, unless EXPECTED_SKIPS says why it may be.
+"""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,12 @@ from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples in every run
 settings.load_profile("repeatable")
+
+EXPECTED_SKIPS = {  # how the reason of a skip begins: why a machine that has everything may skip
+    "needs ../shared/data/cifar10-jpeg.npz": "colour images lie beside a checkout, not in it; made ones are tested too",
+    "needs Debian's package dataset-fashion-mnist": "the whole set is read at full scale only; its format is tested",
+    "could not import 'torchvision'": "a public package to compare with, of the group bench",
+}
 
 FRONT = """\
 ---
@@ -76,3 +86,36 @@ def cifar10(real_images, tmp_path, monkeypatch):
         monkeypatch.setenv("DESCENTLAB_DATA", str(tmp_path))
 
     return write
+
+
+# -- strictness -------------------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config):
+    if os.environ.get("DESCENTLAB_STRICT") == "1" and not hasattr(config, "workerinput"):  # not in the workers of xdist
+        config.pluginmanager.register(NoUnexpectedSkip())
+
+
+class NoUnexpectedSkip:
+    """Lists the skips that nobody expects, and makes the run fail if there are any."""
+
+    def __init__(self):
+        self.found: dict[str, None] = {}  # where and why, once each, in order
+
+    def pytest_runtest_logreport(self, report):
+        if report.skipped and not hasattr(report, "wasxfail"):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+            if not reason.startswith(tuple(EXPECTED_SKIPS)):
+                self.found[f"{report.nodeid}: {reason}"] = None
+
+    pytest_collectreport = pytest_runtest_logreport
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.found:
+            terminalreporter.section("skipped, which is a failure where DESCENTLAB_STRICT=1", red=True)
+            for line in self.found:
+                terminalreporter.line(line)
+
+    def pytest_sessionfinish(self, session, exitstatus):
+        if self.found and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED

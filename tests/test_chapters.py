@@ -196,17 +196,6 @@ def test_the_site_shows_what_was_computed_from_the_present_source(site, capsys):
     assert shown.read_bytes() == (site / "toy.ipynb").read_bytes()
 
 
-def test_the_copy_of_the_book_changes_where_the_book_does(site):
-    copy = chapters.site_source(site, stored=True)
-    times = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
-    (site / "page.md").unlink()
-    (site / "other.md").write_text("# Another page\n")
-    chapters.site_source(site, stored=True)
-    after = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
-    assert {path.name for path in times.keys() ^ after.keys()} == {"page.md", "other.md"}
-    assert all(after[path] == times[path] for path in times.keys() & after.keys())
-
-
 def test_a_picture_that_looks_the_same_is_kept(tmp_path):
     def notebook(corner, size=100):
         pixels = np.full((size, size, 3), 90, dtype=np.uint8)

@@ -1,8 +1,11 @@
 """The training loop: against loops written out, killed and resumed, over two processes, on a Dask cluster."""
 
+import copy
+import dataclasses
 import os
 import subprocess
 import sys
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -337,20 +340,120 @@ def test_resume_can_be_declined(digits, tmp_path):
     assert result.num_steps == 15
 
 
+def halved(step):
+    return 0.5 ** (step // 10)
+
+
+def scaled_loss(factor):
+    return lambda outputs, targets: factor * training.cross_entropy(outputs, targets)
+
+
+def wider():
+    with networks.seeded(0):
+        return networks.MLP(64, widths=(20,))
+
+
+def other_digits(digits):
+    return dataclasses.replace(digits, inputs=digits.inputs.flip(0))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": 1}, "belongs to another run: seed differ"),
-        ({"batch_size": 50}, "batch_size differ"),
-        ({"subset": range(100)}, "subset differ"),
-        ({"callbacks": [Counter()]}, "state of 0 callbacks, not 1"),
-        ({"num_epochs": 1}, "at epoch 2, beyond num_epochs=1"),
+        ({"seed": 1}, r"belongs to another run, which differs in seed \(0 there, 1 here\); remove it, or resume=False"),
+        ({"batch_size": 50}, r"in batch_size \(100 there, 50 here\)"),
+        ({"subset": range(100)}, "in subset"),
+        ({"callbacks": [Counter()]}, r"in callbacks \(\[\] there"),
+        ({"num_epochs": 1}, r"run\.pt: .*at epoch 2, beyond num_epochs=1"),
+        ({"optimizer": partial(SGD, lr=0.2)}, r"in optimizer\.groups\.lr \(0\.1 there, 0\.2 here\);"),
+        ({"optimizer": partial(SGD, momentum=0.8)}, r"in optimizer\.groups\.momentum \(0\.9 there, 0\.8 here\);"),
+        ({"optimizer": partial(torch.optim.Adam, lr=0.1)}, r"in optimizer\.class"),
+        ({"schedule": training.cosine(30)}, "in schedule"),
+        ({"loss": scaled_loss(2.0)}, r"in loss\.name"),
+        ({"augment": partial(data.augment, padding=1)}, "in augment"),
+        ({"precision": "bfloat16"}, r"in bfloat16 \(False there, True here\)"),
+        ({"model": wider()}, r"in model\.modules, model\.body"),
+        ({"model": model().double()}, r"in model\.body.* \('torch\.float32 .* there, 'torch\.float64"),
+        ({"model": with_dropout()}, r"in model\.modules;"),
+        ({"data": other_digits}, "in data"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(changes, message, digits, tmp_path):
     fit(model(), digits, checkpoint=tmp_path / "run.pt")
+    changes = dict(changes)
+    source, network = changes.pop("data", lambda same: same)(digits), changes.pop("model", model())
     with pytest.raises(ValueError, match=message):
-        fit(model(), digits, checkpoint=tmp_path / "run.pt", **changes)
+        fit(network, source, checkpoint=tmp_path / "run.pt", **changes)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"schedule": training.cosine(30)}, {"schedule": training.cosine(31)}, r"schedule\.num_steps \(30 there, 31"),
+        ({"schedule": halved}, {"schedule": lambda step: 0.5 ** (step // 10)}, r"schedule\.name"),
+        ({"schedule": lambda step: 1 / (step + 1)}, {"schedule": lambda step: 1 / (step + 2)}, r"schedule\.code"),
+        ({"loss": scaled_loss(2.0)}, {"loss": scaled_loss(3.0)}, r"loss\.factor \(2\.0 there, 3\.0 here\)"),
+        (
+            {"loss": nn.CrossEntropyLoss(reduction="none")},
+            {"loss": nn.CrossEntropyLoss(reduction="none", weight=torch.ones(10))},
+            r"loss\.buffers",
+        ),
+    ],
+)
+def test_functions_are_told_apart(first, second, message, digits, tmp_path):
+    fit(model(), digits, checkpoint=tmp_path / "run.pt", **first)
+    fit(model(), digits, checkpoint=tmp_path / "run.pt", **first)
+    with pytest.raises(ValueError, match=message):
+        fit(model(), digits, checkpoint=tmp_path / "run.pt", **second)
+
+
+@pytest.mark.parametrize(("gamma", "accepted"), [(0.5, True), (0.6, False)])
+def test_schedulers_and_loaders_are_told_apart(gamma, accepted, digits, tmp_path):
+    def run(gamma, inputs, num_epochs):
+        network = model()
+        optimizer = SGD(network.parameters())
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10, gamma=gamma)
+        loader = DataLoader(TensorDataset(inputs, digits.targets), batch_size=100)
+        settings = {"optimizer": optimizer, "schedule": scheduler, "checkpoint": tmp_path / "run.pt"}
+        fit(network, loader, num_epochs=num_epochs, **settings)
+        fit(network, loader, num_epochs=num_epochs, **settings)  # the optimizer's learning rate has changed by now
+        return weights(network)
+
+    run(0.5, digits.inputs, 1)
+    if accepted:
+        run(gamma, digits.inputs, 2)
+        with pytest.raises(ValueError, match="in data;"):
+            run(gamma, digits.inputs.flip(0), 2)
+    else:
+        with pytest.raises(ValueError, match=r"schedule\.gamma \(0\.5 there, 0\.6 here\)"):
+            run(gamma, digits.inputs, 2)
+
+
+def test_settings_are_described_alike_in_every_process():
+    """Whatever seeds the hashes of strings, and wherever objects lie."""
+    code = """
+from functools import partial
+import torch
+from descentlab import training
+from descentlab.training.checkpoints import describe, digest
+
+class Warmup:
+    def __init__(self): self.steps, self.inner = 10, training.cosine(30)
+    def __call__(self, step): return min(1, step / self.steps)
+
+def loss(outputs, targets, kinds=("a",)):
+    return outputs if str(targets) in {"north", "south", "east", "west"} else [x for x in targets]
+
+settings = [Warmup(), Warmup().__call__, loss, partial(loss, kinds=torch.ones(2)), torch.nn.MSELoss(), torch.relu]
+print(describe(settings), digest({"a": (1, None, {"x", "y"}), "b": torch.ones(2, dtype=torch.bfloat16)}))
+"""
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True
+        ).stdout
+        for seed in "12"
+    }
+    assert len(printed) == 1 and "Warmup" in printed.pop()
 
 
 class Trap:
@@ -374,6 +477,99 @@ def test_damaged_checkpoints_are_refused(damage, tmp_path):
         path.write_bytes(content[damage])
     with pytest.raises(ValueError, match=r"run\.pt"):
         training.load_checkpoint(path)
+
+
+def resume_images(path):
+    with networks.seeded(0):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.BatchNorm1d(2))
+    source = (torch.arange(24.0).view(6, 1, 2, 2), torch.arange(6) % 2)
+    callbacks = [Counter()]
+    result = fit(network, source, batch_size=3, schedule=training.cosine(8), checkpoint=path, callbacks=callbacks)
+    return weights(network), result.curves["loss"]
+
+
+def resume_language(path):
+    with networks.seeded(0):
+        network = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5))
+    text = torch.arange(100) % 5
+    settings = {"num_steps": 4, "batch_size": 2, "context": 4, "num_windows": 3, "ema": 0.5, "evaluate_every": 2}
+    settings |= {"device": "cpu", "progress": False, "checkpoint": path}
+    result = training.fit_language_model(
+        network, (text, text), optimizer=partial(torch.optim.AdamW, lr=0.1), schedule=training.cosine(5), **settings
+    )
+    return weights(network), result.curves["loss"]
+
+
+def entries(value, path=()):
+    """Paths to all entries of nested dicts and lists."""
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, (list, tuple)) else ():
+        yield from entries(value[key], (*path, key))
+
+
+def changed(state, path, new):
+    *outer, last = path
+    for key in outer:
+        state = state[key]
+    if isinstance(state, tuple) or repr(state[last]) == repr(new):
+        return False
+    if new == "gone":
+        del state[last]
+    else:
+        state[last] = new
+    return True
+
+
+@pytest.mark.parametrize("resume", [resume_images, resume_language], ids=["images", "language"])
+def test_damaged_runs_are_refused_by_name(resume, tmp_path):
+    """Bytes of the file; bytes of its index under right checksums; and entries of the state, one after another."""
+    path, rng = tmp_path / "run.pt", np.random.default_rng(0)
+    expected = resume(path)
+    whole = path.read_bytes()
+    assert all(map(np.array_equal, resume(path), expected))  # finished, and read back
+    with zipfile.ZipFile(path) as archive:
+        parts = {member.filename: archive.read(member) for member in archive.infolist()}
+    index = next(name for name in parts if name.endswith("data.pkl"))
+
+    def flip(content):
+        content = bytearray(content)
+        for at in rng.integers(len(content), size=rng.integers(1, 4)):
+            content[at] = rng.integers(256)
+        return bytes(content)
+
+    def check():
+        """Refused by name, or, where the damage is in what nobody reads, the same."""
+        try:
+            return all(map(np.array_equal, resume(path), expected))
+        except ValueError as error:
+            assert str(path) in str(error)
+            return True
+
+    for _ in range(100):
+        path.write_bytes(flip(whole) if rng.random() < 0.7 else whole[: rng.integers(len(whole))])
+        assert check()
+    for _ in range(100):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(name, flip(content) if name == index else content)
+        assert check()
+    path.write_bytes(whole)
+    state = training.load_checkpoint(path)
+    wrong = ["gone", None, float("nan"), [], "text", torch.zeros(7), {"x": 1}]
+    for i, place in enumerate(list(entries(state))[1:]):
+        for new in (wrong[i % 7], wrong[(i + 3) % 7]):
+            damaged = copy.deepcopy(state)
+            if changed(damaged, place, new):
+                torch.save(damaged, path)
+                with pytest.raises(ValueError, match=r"run\.pt"):
+                    resume(path)
+
+
+def test_what_unpacks_to_more_than_its_size_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "run.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("run/data.pkl", bytes(100_000_000))
+    with pytest.raises(ValueError, match=r"run\.pt: .*unpacks to more than its size"):
+        training.load_checkpoint(tmp_path / "run.pt")
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):

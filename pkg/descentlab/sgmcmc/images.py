@@ -51,9 +51,11 @@ def load_images(
 ) -> Images:
     """Images of 14 × 14 pixels: Fashion-MNIST, pooled, or the digits of scikit-learn, enlarged.
 
+    Those of the other kind, the first 1797, are the images from elsewhere.
+
     Parameters
     ----------
-    name : {"fashion-mnist", "digits"}
+    name : {"fashion-mnist-12k", "fashion-mnist", "digits"}
     num_samples : int
         Training images: the first ones of a permutation of all that ``default_rng(seed)`` draws.
     num_validation : int
@@ -67,8 +69,7 @@ def load_images(
     held = torch.from_numpy(order[num_samples : num_samples + num_validation])
     inputs = _small(loaded.inputs[train])
     mean, deviation = inputs.mean(), inputs.std(correction=0)
-    other = "digits" if name != "digits" else "fashion-mnist"
-    others = data.load(other).inputs[:1797] if data.available(other) else torch.zeros(0, 1, 8, 8)
+    others = data.load("digits" if name != "digits" else "fashion-mnist-12k").inputs[:1797]
 
     def standard(images: Tensor) -> Tensor:
         return (images - mean) / deviation
@@ -84,8 +85,6 @@ def load_images(
 def _small(images: Tensor) -> Tensor:
     if images.shape[-1] == 28:
         return nn.functional.avg_pool2d(images, 2).flatten(1)
-    if len(images) == 0:
-        return images.new_zeros(0, 196)
     return nn.functional.interpolate(images, size=(14, 14), mode="bilinear", align_corners=False).flatten(1)
 
 
@@ -273,8 +272,7 @@ class Scores:
 
 def score(ensemble: Ensemble, images: Images, *, reference: Tensor | None = None) -> Scores:
     """Metrics of each chain; `reference`, shape (n, classes), are HMC's probabilities of the test images."""
-    ood = images.ood_inputs if len(images.ood_inputs) else None
-    metrics = ensemble.metrics(images.test_inputs, images.test_targets, ood_inputs=ood, by_chain=True)
+    metrics = ensemble.metrics(images.test_inputs, images.test_targets, ood_inputs=images.ood_inputs, by_chain=True)
     if reference is not None:
         chains = [ensemble.chain(k).predict(images.test_inputs) for k in range(ensemble.num_chains)]
         near = [diagnostics.likeness(p, reference) for p in chains]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from descentlab.data import Dataset
 from descentlab.training import parallel
+from descentlab.training.checkpoints import digest
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -26,9 +26,14 @@ class Resident:
         self.inputs, self.targets, self.batch_size, self.subset, self.test = inputs, targets, batch_size, subset, test
         self.num_samples = len(inputs)
         self.size = len(inputs) if subset is None else len(subset)
-        self.digest = 0 if subset is None else zlib.crc32(subset.numpy().tobytes())  # tells one subset from another
         self.batches_per_epoch = -(-self.size // batch_size)
         self.are_images = inputs.ndim == 4
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these batches from others."""
+        parts = {"data": (self.inputs, self.targets), "test_data": self.test}
+        sizes = {"num_samples": self.num_samples, "batch_size": self.batch_size}
+        return sizes | {name: digest(part) for name, part in (parts | {"subset": self.subset}).items()}
 
     def to(self, device: torch.device) -> None:
         layout: Any = {"memory_format": torch.channels_last} if self.are_images and device.type == "cuda" else {}
@@ -55,13 +60,19 @@ class Loaded:
     """Batches of a DataLoader."""
 
     def __init__(self, loader: DataLoader):
-        self.loader, self.batch_size, self.test, self.digest = loader, loader.batch_size, (), 0
+        self.loader, self.batch_size, self.test = loader, loader.batch_size, ()
         try:
             self.batches_per_epoch = len(loader)
             self.num_samples = len(loader.dataset)  # type: ignore[arg-type]
         except TypeError as error:  # an iterable data set
             raise ValueError("data: a DataLoader needs a data set of known length") from error
         self.are_images = True
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these batches from others, as far as can be seen without drawing them."""
+        loader = self.loader
+        sizes = {"num_samples": self.num_samples, "batch_size": self.batch_size, "drop_last": loader.drop_last}
+        return sizes | {"data": _contents(loader.dataset), "sampler": type(loader.sampler).__name__}
 
     def to(self, device: torch.device) -> None:
         del device  # batches move one at a time
@@ -109,6 +120,14 @@ def source_of(data: Any, batch_size: int | None, subset: Any) -> Resident | Load
         )
     chosen = torch.from_numpy(numbers.astype(np.int64))
     return Resident(inputs, targets, batch_size, chosen, test)
+
+
+def _contents(data: Any) -> Any:
+    if isinstance(data, TensorDataset):
+        return digest(data.tensors)
+    if isinstance(data, Subset):
+        return [_contents(data.dataset), digest(torch.as_tensor(data.indices))]
+    return type(data).__name__
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from descentlab.data import Dataset
 from descentlab.training import parallel
 from descentlab.training.batches import Augment, epoch_seed, source_of
 from descentlab.training.callbacks import Callback, Run
-from descentlab.training.checkpoints import load_checkpoint, save_checkpoint
+from descentlab.training.checkpoints import describe_run, resume_run, save_run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 OptimizerLike = torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -124,7 +125,9 @@ def fit(
     checkpoint : path, optional
         Written after each epoch, in one step.
     resume : bool
-        Continue from `checkpoint` where it exists; otherwise start anew and overwrite it.
+        Continue from `checkpoint` where it exists; otherwise start anew and overwrite it. One of a run with other data,
+        model structure, optimizer, schedule, loss, augmentation, precision, callbacks or seed is refused. Of a loader's
+        data only a ``TensorDataset``, or a ``Subset`` of one, is compared by its values.
     seed : int
         Orders, augmentation, and layers that draw at random. Draws are made on the CPU, the same for every device.
     device : str or torch.device
@@ -134,7 +137,8 @@ def fit(
     Raises
     ------
     ValueError
-        An argument makes no sense, data do not fit each other, or the checkpoint is damaged or of another run.
+        An argument makes no sense, data do not fit each other, or the checkpoint is damaged or of another run; then the
+        message names the file, or what differs.
     FloatingPointError
         The loss is not finite; the message names the epoch, and the checkpoint of the epoch before is kept.
     """
@@ -145,26 +149,24 @@ def fit(
     target = parallel.choose_device(device)
     on_cuda = target.type == "cuda"
     layout: dict[str, Any] = {"memory_format": torch.channels_last} if on_cuda and source.are_images else {}
+    batches = {} if checkpoint is None else source.identity()
     model.to(target, **layout)
     source.to(target)
     made = optimizer if isinstance(optimizer, torch.optim.Optimizer) else optimizer(model.parameters())
     own = {id(p) for p in model.parameters()}
     if not any(id(p) in own for group in made.param_groups for p in group["params"]):
         raise ValueError("optimizer holds no parameter of model: was it made for another one?")
-    scheduler = schedule if schedule is None or isinstance(schedule, LRScheduler) else LambdaLR(made, schedule)
     half = precision == "bfloat16" or (precision == "auto" and on_cuda and torch.cuda.is_bf16_supported())
     num_steps = num_epochs * source.batches_per_epoch
     compiled = compile is True or (compile == "auto" and on_cuda and num_steps >= 2000)
     forward = _wrap(model, ranks, target, compiled)
     run = Run(model, made, target, source.num_samples, num_epochs, num_steps)
-    identity = {
-        "num_samples": source.num_samples,
-        "batch_size": source.batch_size or 0,
-        "subset": source.digest,
-        "schedule": scheduler is not None,
-        "seed": seed,
-        "parameters": [list(p.shape) for p in model.parameters()],
-    }
+    identity: dict[str, Any] = {}
+    if checkpoint is not None:
+        others = {"seed": seed, "loss": loss, "augment": augment, "bfloat16": half}
+        others["callbacks"] = [type(callback) for callback in callbacks]
+        identity = batches | describe_run(model, made, schedule, **others)
+    scheduler = schedule if schedule is None or isinstance(schedule, LRScheduler) else LambdaLR(made, schedule)
 
     def autocast() -> Any:
         return torch.autocast(target.type, torch.bfloat16) if half else nullcontext()
@@ -172,7 +174,7 @@ def fit(
     with torch.random.fork_rng([target] if on_cuda else []):
         torch.manual_seed(seed)
         if checkpoint is not None and resume and os.path.exists(checkpoint):
-            _restore(load_checkpoint(checkpoint), checkpoint, identity, run, scheduler, callbacks)
+            resume_run(checkpoint, identity, partial(_restore, run, scheduler, callbacks))
         for callback in callbacks:
             callback.start(run)
         for _ in _bar(range(run.epoch, num_epochs), progress and parallel.rank() == 0):
@@ -226,7 +228,7 @@ def fit(
                 callback.epoch(run)
             if checkpoint is not None:
                 if parallel.rank() == 0:
-                    save_checkpoint(checkpoint, _state(identity, run, scheduler, callbacks))
+                    save_run(checkpoint, identity, _state(run, scheduler, callbacks))
                 parallel.wait_for_ranks()
         for callback in callbacks:
             callback.finish(run)
@@ -334,14 +336,11 @@ def _test(model: nn.Module, test: tuple[Tensor, ...], num_epochs: int) -> dict[s
     return curves
 
 
-def _state(
-    identity: dict[str, Any], run: Run, scheduler: LRScheduler | None, callbacks: Sequence[Callback]
-) -> dict[str, Any]:
+def _state(run: Run, scheduler: LRScheduler | None, callbacks: Sequence[Callback]) -> dict[str, Any]:
     random = {"cpu": torch.get_rng_state()}
     if run.device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(run.device)
     return {
-        "identity": identity,
         "epoch": run.epoch,
         "step": run.step,
         "seconds": run.seconds,
@@ -360,26 +359,9 @@ def _plain(scheduler: LRScheduler | None) -> dict[str, Any]:
     return {key: value for key, value in state.items() if key != "lr_lambdas"}
 
 
-def _restore(
-    state: dict[str, Any],
-    path: Any,
-    identity: dict[str, Any],
-    run: Run,
-    scheduler: LRScheduler | None,
-    callbacks: Sequence[Callback],
-) -> None:
-    found = state.get("identity")
-    if found != identity:
-        differs = [key for key in identity if not isinstance(found, dict) or found.get(key) != identity[key]]
-        raise ValueError(
-            f"checkpoint={str(path)!r} belongs to another run: {', '.join(differs)} differ; remove it, or resume=False"
-        )
+def _restore(run: Run, scheduler: LRScheduler | None, callbacks: Sequence[Callback], state: dict[str, Any]) -> None:
     if state["epoch"] > run.num_epochs:
-        raise ValueError(f"checkpoint={str(path)!r} is at epoch {state['epoch']}, beyond num_epochs={run.num_epochs}")
-    if len(state["callbacks"]) != len(callbacks):
-        raise ValueError(
-            f"checkpoint={str(path)!r} has the state of {len(state['callbacks'])} callbacks, not {len(callbacks)}"
-        )
+        raise ValueError(f"it is at epoch {state['epoch']}, beyond num_epochs={run.num_epochs}")
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     if scheduler is not None:
@@ -387,6 +369,6 @@ def _restore(
     torch.set_rng_state(state["random"]["cpu"])
     if run.device.type == "cuda" and "cuda" in state["random"]:
         torch.cuda.set_rng_state(state["random"]["cuda"], run.device)
-    run.epoch, run.step, run.seconds, run.curves = state["epoch"], state["step"], state["seconds"], state["curves"]
+    run.epoch, run.step, run.seconds, run.curves = (state[name] for name in ("epoch", "step", "seconds", "curves"))
     for callback, saved in zip(callbacks, state["callbacks"], strict=True):
         callback.load_state_dict(saved)

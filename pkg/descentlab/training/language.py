@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from descentlab.data.text import Text
-from descentlab.training.checkpoints import load_checkpoint, save_checkpoint
+from descentlab.training.checkpoints import describe_run, digest, resume_run, save_run
 from descentlab.training.parallel import choose_device, join_ranks, rank, sum_over_ranks, wait_for_ranks
 
 BLOCK = 256  # steps whose offsets are drawn, and moved to the device, together
@@ -121,7 +121,7 @@ def fit_language_model(
     checkpoint : path, optional
         Written at each evaluation, in one step.
     resume : bool
-        Continue from `checkpoint` where it exists.
+        Continue from `checkpoint` where it exists; one of a run with other texts or arguments is refused.
     seed : int
         Of the batches; drawn on the CPU, the same for every device.
     device : str or torch.device
@@ -133,7 +133,8 @@ def fit_language_model(
     Raises
     ------
     ValueError
-        An argument makes no sense, a text is too short, or the checkpoint is of another run.
+        An argument makes no sense, a text is too short, or the checkpoint is damaged or of another run; then the message
+        names the file, or what differs.
     FloatingPointError
         The loss is not finite.
     """
@@ -156,7 +157,6 @@ def fit_language_model(
     model.to(target)
     tokens, held_out = tokens.to(target), held_out.to(target)
     made = optimizer if isinstance(optimizer, torch.optim.Optimizer) else optimizer(model.parameters())
-    scheduler = None if schedule is None else LambdaLR(made, schedule)
     half = precision == "bfloat16" or (precision == "auto" and cuda and torch.cuda.is_bf16_supported())
     forward: Any = model
     if ranks > 1:
@@ -165,20 +165,26 @@ def fit_language_model(
         forward = torch.compile(forward)
     averages = _Averages(model, made, ema, ema_start)
     every = num_steps if evaluate_every is None else evaluate_every
-    identity = {"seed": seed, "num_tokens": len(tokens), "parameters": [list(p.shape) for p in model.parameters()]}
-    identity |= {**sizes, "first_step": first_step, "ema": ema or 0.0, "every": every}
+    identity: dict[str, Any] = {}
+    if checkpoint is not None:
+        others = {"seed": seed, "text": digest((tokens, held_out)), "first_step": first_step, "clip": clip}
+        others |= {"evaluate_every": every, "num_windows": num_windows, "ema": ema, "ema_start": ema_start}
+        identity = describe_run(model, made, schedule, bfloat16=half, **sizes, **others)
+    scheduler = None if schedule is None else LambdaLR(made, schedule)
     curves: dict[str, list[float]] = {name: [] for name in ("step", "loss", "x", "y", "ema_x", "ema_y")}
     done, seconds = 0, 0.0
-    if checkpoint is not None and resume and os.path.exists(checkpoint):
-        state = load_checkpoint(checkpoint)
-        if state.get("identity") != identity:
-            raise ValueError(f"checkpoint={str(checkpoint)!r} belongs to another run; remove it, or resume=False")
+
+    def restore(state: dict[str, Any]) -> None:
+        nonlocal done, seconds, curves
         model.load_state_dict(state["model"])
         made.load_state_dict(state["optimizer"])
         if scheduler is not None:
             scheduler.load_state_dict({**scheduler.state_dict(), **state["scheduler"]})
         averages.load(state["averages"])
         done, seconds, curves = state["step"], state["seconds"], state["curves"]
+
+    if checkpoint is not None and resume and os.path.exists(checkpoint):
+        resume_run(checkpoint, identity, restore)
 
     def autocast() -> Any:
         return torch.autocast(target.type, torch.bfloat16) if half else nullcontext()
@@ -230,10 +236,10 @@ def fit_language_model(
             total.zero_()
             count = 0
             if checkpoint is not None and rank() == 0:
-                saved = {"identity": identity, "step": step, "curves": curves, "averages": averages.state()}
+                saved: dict[str, Any] = {"step": step, "curves": curves, "averages": averages.state()}
                 saved |= {"model": model.state_dict(), "optimizer": made.state_dict()}
                 saved |= {"scheduler": _plain(scheduler), "seconds": seconds + time.perf_counter() - began}
-                save_checkpoint(checkpoint, saved)
+                save_run(checkpoint, identity, saved)
             wait_for_ranks()
     seconds += time.perf_counter() - began
     arrays = {name: np.array(values) for name, values in curves.items()}
