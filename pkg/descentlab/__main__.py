@@ -55,6 +55,10 @@ examples:
   descentlab ledger                                 every statement of every stored chapter
   descentlab ledger --json | jq '.[] | select(.verdict == "fails") | .check'
 """
+_NEW_EPILOG = """\
+Writes the module, the experiments with one statement, the lesson and the tests, and adds the lesson to _toc.yml.
+CONTRIBUTING.md says how a paper becomes a lesson.
+"""
 _NO_BOOK = (
     "the chapters live in the source checkout, not in the installed package: "
     "git clone https://github.com/descentlab/descentlab, and run this inside it (or name its book with --book PATH)"
@@ -159,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = command("compare", _compare, "recompute the stored notebooks and compare their verdicts")
     compare.add_argument("names", nargs="*", metavar="NAME", help="chapters (default: all)")
     compare.add_argument("--jobs", type=_at_least(1), default=2, metavar="N", help="chapters at a time (default: 2)")
+    new = command("new", _new, "lay out the files of a paper that is not written yet", epilog=_NEW_EPILOG)
+    new.add_argument("name", metavar="NAME", help="its module, in lower case: sharpness_aware")
     build = command("build", _build, "render the book into _build/html")
     build.add_argument("--stored", action="store_true", help="from the stored notebooks, whatever was computed last")
     build.add_argument("--strict", action="store_true", help="fail on a warning")
@@ -334,6 +340,14 @@ def _list(options: argparse.Namespace) -> int:
     if book is None:
         print(f"\nOnly the papers: {_NO_BOOK}.")
     return code
+
+
+def _new(options: argparse.Namespace) -> int:
+    book = _book(options)
+    for path in chapters.new_paper(book, options.name):
+        print(os.path.relpath(path, book.parent))
+    print(f"Next: CONTRIBUTING.md; then  descentlab run {options.name} --store")
+    return 0
 
 
 def _compare(options: argparse.Namespace) -> int:

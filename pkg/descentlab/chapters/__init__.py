@@ -37,6 +37,7 @@ from descentlab.chapters.book import (
     stored_rows,
     write_json,
 )
+from descentlab.chapters.new import new_paper
 from descentlab.chapters.notebooks import execute, keep_pictures, source
 from descentlab.chapters.processes import ENVIRONMENT
 from descentlab.chapters.runs import (
@@ -76,6 +77,7 @@ __all__ = [
     "front_page",
     "keep_pictures",
     "machine",
+    "new_paper",
     "rank",
     "record_full",
     "record_times",
