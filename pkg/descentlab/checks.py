@@ -23,7 +23,9 @@ def whole(name: str, value: Any, *, least: int = 0, most: float = math.inf) -> i
     return number
 
 
-def real(name: str, value: Any, *, least: float = -math.inf, below: float = math.inf, above: float = -math.inf) -> float:
+def real(
+    name: str, value: Any, *, least: float = -math.inf, below: float = math.inf, above: float = -math.inf
+) -> float:
     """A finite number, at least `least`, greater than `above`, less than `below`."""
     try:
         number = float(value)

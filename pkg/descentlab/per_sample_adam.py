@@ -66,11 +66,8 @@ def adam(
 ) -> Trajectory:  # fmt: skip
     r"""Adam without bias correction on linear classification, one batch a step.
 
-    .. math::
-        m \leftarrow \beta_1 m + (1-\beta_1) g, \quad v \leftarrow \beta_2 v + (1-\beta_2) g^2, \\
-        w \leftarrow w - \eta\,(t+2)^{-a}\, m / (\sqrt v + \varepsilon),
-
-    with `g` the mean gradient of the batch, `t` the step counted from 0, and 0/0 taken as 0.
+    The update is that of the module's head, with `g` the mean gradient of the batch, `t` the step counted from 0, and
+    0/0 taken as 0.
 
     Parameters
     ----------
@@ -110,20 +107,15 @@ def adam(
 
     Notes
     -----
-    arXiv 2510.26303, section 2. Updates are bounded because, by Cauchy-Schwarz over the past gradients,
-    :math:`m^2/v \le \frac{(1-\beta_1)^2}{1-\beta_2} \sum_s (\beta_1^2/\beta_2)^s`, which converges only for
-    :math:`\beta_1^2 < \beta_2`.
+    arXiv 2510.26303, section 2. By Cauchy-Schwarz over the past gradients, :math:`m^2/v \le
+    \frac{(1-\beta_1)^2}{1-\beta_2} \sum_s (\beta_1^2/\beta_2)^s`, which converges only for :math:`\beta_1^2 < \beta_2`.
     """
     beta1, beta2 = _betas(betas)
     if beta1 > 0 and beta1**2 >= beta2:
-        warnings.warn(
-            f"betas={betas}: beta1**2 >= beta2, so updates m/sqrt(v) are unbounded and the iterates may diverge; "
-            f"choose beta2 > {beta1**2:g}",
-            UserWarning,
-            stacklevel=2,
-        )
+        advice = f"beta1**2 >= beta2, so updates m/sqrt(v) are unbounded; choose beta2 > {beta1**2:g}"
+        warnings.warn(f"betas={betas}: {advice}", UserWarning, stacklevel=2)
     eps = checks.real("eps", eps, least=0)
-    return _run(_ADAM, X, y, batch_size, (beta1, beta2, eps), num_steps, learning_rate, decay, order, loss, w0, seed, record)
+    return _run(_ADAM, X, y, batch_size, (beta1, beta2, eps), num_steps, learning_rate, decay, order, loss, w0, seed, record)  # fmt: skip
 
 
 def signum(
@@ -138,7 +130,7 @@ def signum(
     value are those of `adam`. Source: arXiv 2510.26303, section 5.
     """
     beta = checks.real("beta", beta, least=0, below=1)
-    return _run(_SIGNUM, X, y, batch_size, (beta, 0.0, 0.0), num_steps, learning_rate, decay, order, loss, w0, seed, record)
+    return _run(_SIGNUM, X, y, batch_size, (beta, 0.0, 0.0), num_steps, learning_rate, decay, order, loss, w0, seed, record)  # fmt: skip
 
 
 def adam_proxy(
@@ -164,7 +156,7 @@ def gradient_descent(
 
     Arguments, errors and return value are those of `adam`.
     """
-    return _run(_DESCENT, X, y, batch_size, (0.0, 0.0, 0.0), num_steps, learning_rate, decay, order, loss, w0, seed, record)
+    return _run(_DESCENT, X, y, batch_size, (0.0, 0.0, 0.0), num_steps, learning_rate, decay, order, loss, w0, seed, record)  # fmt: skip
 
 
 _ADAM, _SIGNUM, _PROXY, _DESCENT = range(4)
@@ -193,14 +185,13 @@ def _run(
     which, exponential = checks.one_of("order", order, ORDERS), checks.one_of("loss", loss, LOG_SLOPES) == "exponential"
     w = np.zeros(X.shape[1]) if w0 is None else checks.vector("w0", w0, X.shape[1])
     steps = geometry.recorded_steps(num_steps, record)
-    bits = np.where(X.any(axis=0), np.frexp(np.abs(X).max(axis=0))[1], 0) if method != _DESCENT else np.zeros(len(w), int)
+    bits = np.where(X.any(axis=0) & (method != _DESCENT), np.frexp(np.abs(X).max(axis=0))[1], 0)
     rows = np.ldexp(X, -bits)
     beta1, beta2, eps = constants
     m, v, scale = np.zeros_like(w), np.zeros_like(w), np.array([0.0, -np.inf, -np.inf])
     fixed = (X, rows, method, ORDERS.index(which), np.random.default_rng(seed), exponential, rate, decay, beta1, beta2)
     scratch = (np.empty(size, np.int64), np.arange(len(X)), np.empty(size))
-    weights = np.empty((len(steps), len(w)))
-    at, stride = 0, max(1, _SAMPLES_A_CALL // (size * len(w)))
+    weights, at, stride = np.empty((len(steps), len(w))), 0, max(1, _SAMPLES_A_CALL // (size * len(w)))
     for r, end in enumerate(steps):
         while at < end:
             stop = min(at + stride, int(end))
@@ -251,7 +242,9 @@ def _advance(
 ):  # fmt: skip
     """Steps first … last - 1 in place; ``scale`` holds the shift k and the sizes of m and sqrt(v) in bits, from above."""
     size, dim = len(batch), len(w)
-    g, squares = np.empty(dim), np.empty(dim)
+    g, squares, floor = np.empty(dim), np.empty(dim), np.zeros(dim)
+    for k in range(dim if eps > 0 else 0):
+        floor[k] = math.ldexp(eps, _clip(scale[0] - column_bits[k]))  # eps in the units of m and sqrt(v)
     for t in range(first, last):
         _fill_batch(batch, permutation, t, order, rng)
         largest = -np.inf
@@ -273,6 +266,7 @@ def _advance(
                 for k in range(dim):  # exactly, without rounding; what the next step forgets must not overflow
                     m[k] = math.ldexp(m[k], change) if beta1 > 0 else 0.0
                     v[k] = math.ldexp(v[k], 2 * change) if beta2 > 0 else 0.0
+                    floor[k] = math.ldexp(eps, _clip(scale[0] - column_bits[k])) if eps > 0 else 0.0
         shift, step_size = scale[0], rate * (t + 2.0) ** -decay
         for i in range(size):  # g: 2**shift times the negative gradient of the mean loss, columns of `rows` scaled
             weight, row = _shifted_exp(logs[i], shift), rows[batch[i]]
@@ -281,14 +275,12 @@ def _advance(
                 g[k] = weight * row[k] if i == 0 else g[k] + weight * row[k]
             if method == _PROXY:
                 for k in range(dim):
-                    squares[k] = (weight * row[k]) ** 2 if i == 0 else squares[k] + (weight * row[k]) ** 2
+                    squares[k] = (weight * row[k]) ** 2 + (squares[k] if i > 0 else 0.0)
         if method == _ADAM:
             for k in range(dim):
                 m[k] = beta1 * m[k] + (1 - beta1) * g[k]
                 v[k] = beta2 * v[k] + (1 - beta2) * (g[k] * g[k])
-                below = np.sqrt(v[k])
-                if eps > 0:
-                    below += math.ldexp(eps, _clip(shift - column_bits[k]))
+                below = np.sqrt(v[k]) + floor[k]
                 w[k] += step_size * (m[k] / below if below > 0 else 0.0)  # 0/0 is 0
         elif method == _SIGNUM:
             for k in range(dim):
@@ -353,10 +345,8 @@ def adam_fixed_point(
     start : array_like, shape (N,), optional
         Dual weights to begin with, uniform by default; where there are several fixed points, starts lead to
         different ones.
-    tol : float
-        Stop once :math:`\|T(c) - c\|_1` is below.
-    max_iterations : int
-        Give up after so many.
+    tol, max_iterations : float, int
+        Stop once :math:`\|T(c) - c\|_1` is below `tol`; give up after so many iterations.
 
     Raises
     ------
@@ -381,7 +371,7 @@ def adam_fixed_point(
         return p.sign_limit()
     damping, shares = 0.5 if batch_size > 1 else 0.0, p.start
     tol, max_iterations = checks.real("tol", tol, above=0), checks.whole("max_iterations", max_iterations, least=1)
-    for iteration in range(1, max_iterations + 1):
+    for iteration in range(1, max_iterations + 1):  # noqa: B007
         image = geometry.mahalanobis_max_margin(p.rows, p.second_moment(shares)).dual
         change = np.abs(image - shares).sum()
         shares = damping * shares + (1 - damping) * image
@@ -390,9 +380,8 @@ def adam_fixed_point(
     velocity = (shares @ p.rows) / p.second_moment(shares)
     if change >= tol or p.unequal(shares, velocity) > 1e-6:
         raise RuntimeError(
-            f"adam_fixed_point did not settle in max_iterations={max_iterations}: the last change of the dual weights was "
-            f"{change:.1e} (tol={tol:g}), gains differ by {p.unequal(shares, velocity):.1e}; raise max_iterations, try "
-            "another start, or rescale columns of X whose sizes differ by many orders"
+            f"adam_fixed_point did not settle in max_iterations={max_iterations}: the dual weights last changed by {change:.1e} "
+            f"(tol={tol:g}), gains differ by {p.unequal(shares, velocity):.1e}; raise it, or try another start"
         )
     return p.result(shares, velocity, iteration)
 
@@ -423,10 +412,8 @@ def adam_limit(
 
     Raises
     ------
-    NotSeparableError
-        If no direction separates the rows.
-    ValueError
-        For betas outside [0, 1), a batch size that does not divide N, or a bad start.
+    NotSeparableError, ValueError
+        As `adam_fixed_point`, or for betas outside [0, 1).
     RuntimeError
         If the flow does not settle: then the method has no limit direction, or a degenerate one.
 
@@ -458,8 +445,8 @@ def adam_limit(
             spread = shares @ np.abs(gains - shares @ gains) / np.abs(gains).max()
             arrived = spread < tol and gains.min() >= (shares @ gains) * (1 - 1e-9)  # the flow itself
             solution = p.equalise_gains(shares, kernels, tol)
-            solution = shares if solution is None and arrived else solution
-            if solution is not None:
+            if solution is not None or arrived:
+                solution = shares if solution is None else solution
                 return p.result(solution, p.displacement(solution, *kernels), iteration)
             if iteration > 3000:  # the flow should be near by now, unless its steps overshoot
                 step /= 2
@@ -490,11 +477,9 @@ class _Problem:
         if weights.shape != (len(X),) or not np.all(weights >= 0) or not 0 < weights.sum() < np.inf:
             raise ValueError(f"start={start!r} must hold {len(X)} non-negative weights, one a sample, not all zero")
         _, index, group = np.unique(X, axis=0, return_index=True, return_inverse=True)
-        rank = np.argsort(np.argsort(index))  # rows in the order of their first appearance
-        group = rank[group.ravel()]
-        copies = np.bincount(group).astype(float)
-        rows = X[np.sort(index)]
-        return cls(rows, group, copies, X.reshape(-1, size, X.shape[1]), np.bincount(group, weights) / weights.sum())
+        group = np.argsort(np.argsort(index))[group.ravel()]  # rows in the order of their first appearance
+        rows, copies, start = X[np.sort(index)], np.bincount(group), np.bincount(group, weights) / weights.sum()
+        return cls(rows, group, copies, X.reshape(-1, size, X.shape[1]), start)
 
     def gradients(self, shares: Array) -> Array:
         """What each batch contributes, shape (K, d)."""
@@ -528,20 +513,21 @@ class _Problem:
             reference = support[np.argmax(shares[support])]
             free = support[support != reference]
 
-            def state(values: Array, reference: int = reference, free: Array = free) -> tuple[Array, Array]:
+            def full(values: Array, reference: int = reference, free: Array = free) -> Array:
                 filled = np.zeros(len(self.rows))
                 filled[free], filled[reference] = values, 1 - values.sum()
-                gains = self.rows @ self.displacement(filled, *kernels)
-                return filled, gains / gains[reference] - 1.0 if gains[reference] > 0 else np.full(len(gains), np.nan)
+                return filled
+
+            def excess(values: Array, at: Array, full: Any = full, reference: int = reference) -> Array:
+                gains = self.rows @ self.displacement(full(values), *kernels)
+                return gains[at] / gains[reference] - 1.0
 
             values = shares[free] / shares[support].sum()
-            if free.size:
-                excess = lambda values, state=state, free=free: state(values)[1][free]  # noqa: E731
-                values = root(excess, values, method="hybr", options={"xtol": 1e-15}).x
-            solution, excesses = state(values)
+            values = root(excess, values, args=(free,), options={"xtol": 1e-15}).x if free.size else values
+            solution = full(values)
             if solution.min() >= 0:
-                equal = np.abs(excesses[support]).max() <= max(tol, 1e-14 * len(self.rows))
-                return solution if equal and excesses.min() >= -1e-9 else None
+                equal = np.abs(excess(values, support)).max() <= max(tol, 1e-14 * len(self.rows))
+                return solution if equal and excess(values, np.arange(len(self.rows))).min() >= -1e-9 else None
             support = np.flatnonzero(solution > 0)
         return None
 
@@ -555,11 +541,8 @@ class _Problem:
         on_margin = self.rows[gains <= gains.min() * (1 + 1e-8)]
         unique = bool(np.linalg.matrix_rank(on_margin) == len(on_margin))
         if not unique and len(self.batches) > 1:
-            warnings.warn(
-                f"the shares of the {len(on_margin)} samples on the margin are not unique: their rows are linearly dependent "
-                "(Assumption 3.2 of the paper excludes it), so the limit may depend on the samples' order and the start",
-                UserWarning,
-                stacklevel=3,
-            )
+            why = f"the {len(on_margin)} rows on the margin are linearly dependent (Assumption 3.2 of the paper excludes it)"
+            advice = "the limit may depend on the order of the samples and on the start"
+            warnings.warn(f"the shares are not unique: {why}; {advice}", UserWarning, stacklevel=3)
         direction = velocity / np.linalg.norm(velocity)
         return FixedPoint((shares / self.copies)[self.group], direction, num_iterations, unique)
