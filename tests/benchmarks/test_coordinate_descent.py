@@ -5,6 +5,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from experiments import coordinate_descent as lab
 
 from descentlab import coordinate_descent as cd
 
@@ -24,7 +25,7 @@ def seconds(function, *arguments, **options):
 def rate_by_enumeration(A):
     """The plain way: an n² × n² matrix, averaged over all orders."""
     n = len(A)
-    steps = cd.coordinate_maps(A)
+    steps = lab.coordinate_maps(A)
     operator = np.zeros((n * n, n * n))
     for order in permutations(range(n)):
         T = np.eye(n)
@@ -88,7 +89,7 @@ def test_runs_beside_scikit_learn(benchmark):
     A, runs = cd.permutation_invariant(10, 0.1), 4000
     x0 = np.random.default_rng(0).standard_normal((runs, 10))
     cd.coordinate_descent(A, x0[:2], num_epochs=1)  # compile
-    peer = seconds(cd.scikit_learn_norms, A, num_epochs=8, num_runs=runs)
+    peer = seconds(lab.scikit_learn_norms, A, num_epochs=8, num_runs=runs)
     options = {"num_epochs": 8, "method": "rcd"}
     benchmark.pedantic(cd.coordinate_descent, args=(A, x0), kwargs=options, rounds=5, warmup_rounds=1)
     benchmark.extra_info["peer"] = "scikit-learn, selection='random'"

@@ -94,12 +94,6 @@ def worst_case_search(n: int, sigma: float, *, num_starts: int = 10, seed: int =
     ValueError
         For an argument outside its range.
     """
-    ends = local_maxima(n, sigma, num_starts=num_starts, seed=seed)
-    return max(ends, key=lambda end: end[0])
-
-
-def local_maxima(n: int, sigma: float, *, num_starts: int = 10, seed: int = 0) -> list[tuple[float, Array]]:
-    """Where each start of `worst_case_search` ends, as pairs ``(rate, A)``."""
     check_size(n, sigma)
     if n > MAX_EXACT:
         raise ValueError(f"n={n} is too large: rates are computed for at most {MAX_EXACT} coordinates")
@@ -115,7 +109,7 @@ def local_maxima(n: int, sigma: float, *, num_starts: int = 10, seed: int = 0) -
                 options={"maxiter": 1000, "ftol": 1e-13, "gtol": 1e-9, "maxcor": 10},
             )  # fmt: skip
             ends.append((float(np.exp(-result.fun)), correlation(result.x, n, sigma)))
-    return ends
+    return max(ends, key=lambda end: end[0])
 
 
 def _one_blas_thread() -> AbstractContextManager[Any]:

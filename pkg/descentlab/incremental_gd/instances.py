@@ -188,51 +188,6 @@ def large_epoch_nonconvex_instance(
     return QuadraticSum(hessians, linear, mu=mu, L=L), np.array([G / mu * np.sqrt(L / mu), 0.0])
 
 
-def safran_shamir_instance(
-    *,
-    num_epochs: int | None = None,
-    mu: float = 1.0,
-    L: float = 200.0,
-    G: float = 1.0,
-    n: int = 500,
-    shared: bool = True,
-) -> tuple[QuadraticSum, Array]:
-    r"""The problem on which Safran and Shamir (2021) ask when reshuffling beats replacement.
-
-    Curvatures :math:`\mu` and L, tilts of :math:`\pm G/2` in the second coordinate, plus first; starts at
-    :math:`-G/(2\mu), -G/(2L)`.
-
-    Arguments, errors and return value are those of `shared_hessian_instance`, in 2 dimensions; `n` is even and
-    `num_epochs` does not enter.
-
-    Parameters
-    ----------
-    shared : bool
-        Otherwise the second half of the components has no curvature in the second coordinate.
-    """
-    _check(mu, L, G, n, 1 if num_epochs is None else num_epochs, multiple=2)
-    first = np.arange(n) < n // 2
-    hessians = np.stack([np.full(n, mu), np.where(first | shared, L, 0.0)], axis=1)
-    linear = np.stack([np.zeros(n), np.where(first, G / 2, -G / 2)], axis=1)
-    strong = mu if shared else min(mu, L / 2)
-    return QuadraticSum(hessians, linear, mu=strong, L=L), np.array([-G / (2 * mu), -G / (2 * L)])
-
-
-def tilted_coordinate_gap(
-    curvature: ArrayLike, *, learning_rate: ArrayLike, num_epochs: float, G: float = 1.0, n: int = 200
-) -> Array:
-    r"""Closed form of the gap in one coordinate with half/half tilts, started at zero, n even.
-
-    With :math:`q = (1 - \eta\lambda)^{n/2}` the iterate after K epochs is
-    :math:`\frac G\lambda \frac{1-q}{1+q} (1 - q^{2K})`. `curvature` and `learning_rate` broadcast; `num_epochs` may be
-    ``np.inf``, the steady state.
-    """
-    curvature, rate = np.asarray(curvature, dtype=float), np.asarray(learning_rate, dtype=float)
-    q = (1 - rate * curvature) ** (n // 2)
-    x = G / curvature * (1 - q) / (1 + q) * (1 - np.abs(q) ** (2 * num_epochs))
-    return np.asarray(0.5 * curvature * x**2)
-
-
 def _tilted(mu: float, curvature: float, L: float, G: float, n: int) -> QuadraticSum:
     """Shared curvatures (mu, curvature, L), the second coordinate tilted half/half."""
     tilt = G * np.sign(n - 1 - 2 * np.arange(n))  # zero in the middle of an odd number
