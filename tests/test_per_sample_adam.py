@@ -388,7 +388,7 @@ CONTROLS = {
 
 def test_every_claim_has_a_control():
     assert list(CONTROLS) == [claim.key for claim in psa.CLAIMS]
-    assert all(claim.control for claim in psa.CLAIMS)
+    assert all(claim.controls for claim in psa.CLAIMS)
 
 
 @pytest.mark.parametrize("claim", psa.CLAIMS, ids=lambda claim: claim.key)

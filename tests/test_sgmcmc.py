@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from experiments import sgmcmc as lab
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference import sgmcmc as reference
@@ -1015,11 +1016,11 @@ CONTROLS = {
 
 
 def test_every_claim_has_a_control():
-    assert list(CONTROLS) == [claim.key for claim in sgmcmc.CLAIMS]
-    assert all(claim.control for claim in sgmcmc.CLAIMS)
+    assert list(CONTROLS) == [claim.key for claim in list(lab.statements.checks.values())]
+    assert all(claim.controls for claim in list(lab.statements.checks.values()))
 
 
-@pytest.mark.parametrize("claim", sgmcmc.CLAIMS, ids=lambda claim: claim.key)
+@pytest.mark.parametrize("claim", list(lab.statements.checks.values()), ids=lambda claim: claim.key)
 def test_the_check_fails_for_a_wrong_variant(claim):
     wrong = CONTROLS[claim.key]()
     if claim.kind == "approx":

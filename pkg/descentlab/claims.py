@@ -299,8 +299,13 @@ class Statement:
         return check
 
     def verdict(self, verdicts: Mapping[str, str]) -> str:
-        """From the verdicts of the checks that may decide: all hold, one fails, or the run cannot tell."""
-        deciding = {verdicts.get(c.key, "not measured") for c in self.checks if c.basis != "second"}
+        """From the verdicts of the checks that may decide: all hold, one fails, or the run cannot tell.
+
+        A check against a second implementation never decides, nor does one of ours (``where="ours"``) beside a sentence
+        that is not: it sharpens it.
+        """
+        may = [c for c in self.checks if c.basis != "second" and (c.where != "ours" or self.source == "ours")]
+        deciding = {verdicts.get(c.key, "not measured") for c in may}
         if "fails" in deciding:
             return "not reproduced"
         if deciding == {"holds"}:
@@ -622,6 +627,9 @@ def saw(statement: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
         values = {row["check"].removeprefix(row["claim"]) or "value": measured_text(row) for row in rows}
         return statement["saw"].format(**values)
     deciding = [row for row in rows if row["basis"] != "second"]
+    if not deciding:
+        holding = sum(row["verdict"] == "holds" for row in rows)
+        return f"compared with a second implementation of ours only: {holding} of {len(rows)} checks hold"
     if len(deciding) == 1:
         return f"{deciding[0]['says']}: {measured_text(deciding[0])}"
     return f"{sum(row['verdict'] == 'holds' for row in deciding)} of {len(deciding)} checks hold"

@@ -52,7 +52,6 @@ from descentlab.sgmcmc.expansion import (
     log_prior,
     merge,
 )
-from descentlab.sgmcmc.experiments import BOOK, FULL, SMOKE, Config
 from descentlab.sgmcmc.kernels import hmc, psgld, sghmc, sgld, sgnht
 from descentlab.sgmcmc.moments import (
     Moments,
@@ -73,17 +72,11 @@ from descentlab.sgmcmc.preconditioning import (
     move_bound,
     preconditioner,
 )
-from descentlab.sgmcmc.results import CLAIMS
 from descentlab.sgmcmc.schedules import CyclicalSchedule, cyclical_schedule
 from descentlab.sgmcmc.state import Info, Kernel, NonFiniteEnergy, State
 
 __all__ = [
-    "BOOK",
-    "CLAIMS",
-    "FULL",
     "SGHMC",
-    "SMOKE",
-    "Config",
     "Convergence",
     "CyclicalSchedule",
     "Ensemble",
