@@ -704,7 +704,9 @@ def test_the_papers_recipe_runs_on_cifar10_and_resumes(cifar10, tmp_path, monkey
     """A few steps of ResNet-18 on real images, scored, pruned, and trained on what is kept."""
     cifar10(96, 40)
     monkeypatch.setenv("DESCENTLAB_CHECKPOINTS", str(tmp_path))
-    short = replace(lab.FULL, num_epochs=3, scoring_epochs=2, window=2, subset_epochs=1, batch_size=48, num_samples=None)
+    short = replace(
+        lab.FULL, num_epochs=3, scoring_epochs=2, window=2, subset_epochs=1, batch_size=48, num_samples=None
+    )
     real = lab.make_problem(short, device="cpu")
     assert real.data.inputs.shape == (96, 3, 32, 32)
     for num_epochs in (1, 2):  # the second call goes on from the first one's checkpoint
