@@ -518,19 +518,8 @@ def _check_stored(entry: Any) -> None:
     if not isinstance(entry["data"], list) or not all(isinstance(name, str) for name in entry["data"]):
         raise TypeError(f"data={entry['data']!r}")
     texts = (
-        "chapter",
-        "claim",
-        "statement",
-        "saw",
-        "claim_where",
-        "check",
-        "says",
-        "where",
-        "expectation",
-        "why",
-        "control",
+        "chapter claim statement saw claim_where check says where expectation why control note scale command".split()
     )
-    texts += ("note", "scale", "command")
     words = {"source": SOURCES, "basis": BASES, "kind": KINDS.values(), "verdict": MARKS, "claim_verdict": VERDICTS}
     for row in entry["rows"]:
         wrong = [name for name in texts if not isinstance(row[name], str)]
@@ -540,7 +529,9 @@ def _check_stored(entry: Any) -> None:
             raise TypeError(f"{', '.join(wrong)} of a row")
         value = row["measured"]
         if value is not None:
+            _each(float, value)
             np.asarray(list(value.values()) if isinstance(value, dict) else value, dtype=float)
+        _each(float, value)
         float(row["tolerance"])
 
 
@@ -614,7 +605,7 @@ def details(rows: Iterable[Mapping[str, Any]]) -> str:
     for row in rows:
         note = f" *{_cell(row['note'].rstrip('.'))}.*" if row["note"] else ""
         role = " (guards the code)" if row["basis"] == "second" else ""
-        measured = f"{MARKS[row['verdict']]} {measured_text(row)}"
+        measured = f"{MARKS[row['verdict']]} {_cell(measured_text(row))}"
         lines.append(
             f"| {row['check']} | {_cell(row['says'])}{note} | {_cell(row['expectation'])}{role} | {measured} |"
         )
