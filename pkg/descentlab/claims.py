@@ -531,7 +531,6 @@ def _check_stored(entry: Any) -> None:
         if value is not None:
             _each(float, value)
             np.asarray(list(value.values()) if isinstance(value, dict) else value, dtype=float)
-        _each(float, value)
         float(row["tolerance"])
 
 
