@@ -282,7 +282,7 @@ def test_an_ascii_terminal(stored):
     ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     done = run(stored, "ledger", "sgmcmc", **ascii_only)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"Thm 1: beta_1^2 >= 1" in done.stdout
+    assert b"reproduced: beta_1^2 >= 1 (Thm 1)" in done.stdout
     assert run(stored, "run", "sgmcmc", **ascii_only).returncode == 0
 
 

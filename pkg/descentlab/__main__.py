@@ -247,7 +247,7 @@ def _run(options: argparse.Namespace) -> int:
     for chapter in chosen if only else ():
         keys = chapters.claim_keys(chapter)
         for key in only:
-            if not any(claims.covers(k, key) or claims.covers(key, k) for k in keys):
+            if keys and not any(claims.covers(k, key) or claims.covers(key, k) for k in keys):
                 raise _UsageError(f"{chapter.name}: {_unknown('statement or check', key, keys)}")
 
     if options.backend:
