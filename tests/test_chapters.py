@@ -253,7 +253,7 @@ def test_only_keeps_cells_without_a_claim(tmp_path, write_chapter):
 
 
 def test_claims_are_known_from_tags_and_declarations(tmp_path, write_chapter, monkeypatch):
-    path = write_chapter(tmp_path, "toy", ("claim-C10", "1"), ("claim-C2", "2"))
+    write_chapter(tmp_path, "toy", ("claim-C10", "1"), ("claim-C2", "2"))
     assert chapters.claim_keys(chapters.discover(tmp_path)[0]) == ["C2", "C10"]
     experiments = tmp_path / "experiments" / "toy.py"
     experiments.parent.mkdir()

@@ -457,7 +457,7 @@ def test_thresholds_of_many_steps_and_with_a_window():
     assert many[:1] == pytest.approx(20) and many[2] == pytest.approx(200) and np.all(np.diff(many) > 0)
 
 
-@pytest.mark.parametrize("objective", [sf.river_toy(), sf.Funnel(0.3)])
+@pytest.mark.parametrize("objective", [lab.river_toy(), lab.Funnel(0.3)])
 def test_gradients_and_hessians(objective):
     rng = np.random.default_rng(0)
     for w in rng.uniform(-1.5, 2.5, (5, 2)):
@@ -475,7 +475,7 @@ def test_gradients_and_hessians(objective):
 
 def test_the_flow_of_the_funnel_ends_at_its_closed_form():
     flow = sf.central_flow(
-        sf.Funnel(1e-3), (3.0, 0.0), learning_rate=0.1, beta=0.5, num_steps=20_000, method="sgd", time_step=5
+        lab.Funnel(1e-3), (3.0, 0.0), learning_rate=0.1, beta=0.5, num_steps=20_000, method="sgd", time_step=5
     )
     assert flow.sharpness[-1] == pytest.approx(40, rel=1e-6)
     assert flow.variance[-1] == pytest.approx(2e-3 / 40, rel=1e-4)
@@ -485,13 +485,13 @@ def test_the_flow_of_the_funnel_ends_at_its_closed_form():
 
 
 def test_a_run_follows_the_flow():
-    flow = sf.central_flow(sf.river_toy(), (2.0, 0.5), learning_rate=0.02, beta=0.5, num_steps=3000, time_step=0.5)
-    run = sf.run_schedule_free(
-        sf.river_toy(), learning_rate=0.02, beta=0.5, num_steps=3000, method="scalar_adam", start=(2.0, 0.5)
+    flow = sf.central_flow(lab.river_toy(), (2.0, 0.5), learning_rate=0.02, beta=0.5, num_steps=3000, time_step=0.5)
+    run = lab.run_schedule_free(
+        lab.river_toy(), learning_rate=0.02, beta=0.5, num_steps=3000, method="scalar_adam", start=(2.0, 0.5)
     )
     assert run.y[0, -100:, 0].mean() == pytest.approx(flow.points[-1, 0], rel=0.12)
     assert flow.sharpness[-1] == pytest.approx(200, rel=1e-5)
-    at_end = sf.oscillation_variance(sf.river_toy(), flow.points[-1], learning_rate=0.02, beta=0.5)
+    at_end = sf.oscillation_variance(lab.river_toy(), flow.points[-1], learning_rate=0.02, beta=0.5)
     assert flow.variance[-1] == pytest.approx(at_end, rel=1e-3)
 
 
@@ -504,7 +504,7 @@ def test_where_runs_rest_is_where_the_two_pushes_cancel():
 @quiet
 @pytest.mark.parametrize("c", [None, 20.0])
 def test_the_loop_on_the_toy_is_the_optimizer(c):
-    toy, w = sf.river_toy(), torch.nn.Parameter(torch.tensor([2.0, 2.0], dtype=torch.float64))
+    toy, w = lab.river_toy(), torch.nn.Parameter(torch.tensor([2.0, 2.0], dtype=torch.float64))
     optimizer = sf.ScheduleFreeAdamW([w], 0.02, betas=(0.5, 0.99), weight_decay=0.0, decoupling_c=c)
     optimizer.train()
     points = []
@@ -512,19 +512,19 @@ def test_the_loop_on_the_toy_is_the_optimizer(c):
         points.append(w.detach().numpy().copy())
         w.grad = torch.tensor(toy.gradient(w.detach().numpy()))
         optimizer.step()
-    loop = sf.run_schedule_free(toy, learning_rate=0.02, beta=0.5, num_steps=200, decoupling_c=c)
+    loop = lab.run_schedule_free(toy, learning_rate=0.02, beta=0.5, num_steps=200, decoupling_c=c)
     np.testing.assert_allclose(loop.y[0], points, atol=1e-9)
     np.testing.assert_allclose(loop.x[0, -1], optimizer.averages()[0], atol=1e-9)
 
 
 def test_adamw_on_the_toy_is_torchs():
-    toy, w = sf.river_toy(), torch.nn.Parameter(torch.tensor([2.0, 2.0], dtype=torch.float64))
+    toy, w = lab.river_toy(), torch.nn.Parameter(torch.tensor([2.0, 2.0], dtype=torch.float64))
     optimizer = torch.optim.AdamW([w], lr=0.02, betas=(0.9, 0.95), weight_decay=0.0)
     for t in range(100):
         optimizer.param_groups[0]["lr"] = 0.02 * min(1, (100 - t) / 20)
         w.grad = torch.tensor(toy.gradient(w.detach().numpy()))
         optimizer.step()
-    loop = sf.run_adamw(learning_rate=0.02, num_steps=100, decay_fraction=0.2)
+    loop = lab.run_adamw(learning_rate=0.02, num_steps=100, decay_fraction=0.2)
     np.testing.assert_allclose(loop.x[0, -1], w.detach(), atol=1e-9)
 
 
@@ -538,20 +538,20 @@ def test_adamw_on_the_toy_is_torchs():
         (lambda: sf.stability_threshold(0.1, beta=0.5, step=0), "step=0"),
         (lambda: sf.river_lag(2.0, decoupling_c=2.0), "power=2.0"),
         (
-            lambda: sf.central_flow(sf.river_toy(), (2, 2), learning_rate=0.1, beta=0.5, num_steps=5, method="adam"),
+            lambda: sf.central_flow(lab.river_toy(), (2, 2), learning_rate=0.1, beta=0.5, num_steps=5, method="adam"),
             "method",
         ),
         (
-            lambda: sf.central_flow(sf.river_toy(), (2, 2), learning_rate=0.1, beta=0.5, num_steps=5, time_step=0),
+            lambda: sf.central_flow(lab.river_toy(), (2, 2), learning_rate=0.1, beta=0.5, num_steps=5, time_step=0),
             "time_step=0",
         ),
-        (lambda: sf.run_schedule_free(sf.river_toy(), learning_rate=0.1, beta=0.5, num_steps=0), "num_steps=0"),
+        (lambda: lab.run_schedule_free(lab.river_toy(), learning_rate=0.1, beta=0.5, num_steps=0), "num_steps=0"),
         (
-            lambda: sf.run_schedule_free(sf.river_toy(), learning_rate=0.1, beta=0.5, num_steps=5, start=(1, 2, 3)),
+            lambda: lab.run_schedule_free(lab.river_toy(), learning_rate=0.1, beta=0.5, num_steps=5, start=(1, 2, 3)),
             "start",
         ),
-        (lambda: sf.run_adamw(learning_rate=0.1, num_steps=5, decay_fraction=1.0), "decay_fraction=1.0"),
-        (lambda: sf.run_adamw(learning_rate=0.1, num_steps=5, noise=-1.0), "noise=-1.0"),
+        (lambda: lab.run_adamw(learning_rate=0.1, num_steps=5, decay_fraction=1.0), "decay_fraction=1.0"),
+        (lambda: lab.run_adamw(learning_rate=0.1, num_steps=5, noise=-1.0), "noise=-1.0"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -879,8 +879,8 @@ def flow_ratios(beta_in_flow=None):
     ratios = []
     for end in (4000, 5800):
         for beta in (0.1, 0.5, 0.9):
-            f = sf.river_toy()
-            run = sf.run_schedule_free(f, learning_rate=0.02, beta=beta, num_steps=end + 1, method="scalar_adam")
+            f = lab.river_toy()
+            run = lab.run_schedule_free(f, learning_rate=0.02, beta=beta, num_steps=end + 1, method="scalar_adam")
             size, middle = lab.measured_variance(run, f, end=end)
             ratios.append(size / sf.oscillation_variance(f, middle, learning_rate=0.02, beta=beta_in_flow or 0.0))
     return ratios
@@ -891,8 +891,8 @@ def opposite_order():
 
 
 def funnel_of_descent():
-    run = sf.run_schedule_free(
-        sf.Funnel(), learning_rate=0.1, beta=0.5, num_steps=20_000, method="sgd", start=(3.6, 0.01)
+    run = lab.run_schedule_free(
+        lab.Funnel(), learning_rate=0.1, beta=0.5, num_steps=20_000, method="sgd", start=(3.6, 0.01)
     )
     v = run.y[0, -5000:]
     return [(v[:, 1] ** 2).mean() / 1e-4, np.exp(v[:, 0]).mean() / 20]  # eta = gamma, without 1 - beta
@@ -921,8 +921,8 @@ def reference_layout():
 
 
 def sharpness_over_the_limit():
-    f, steps = sf.river_toy(), 6001
-    run = sf.run_schedule_free(f, learning_rate=0.02, beta=0.9, num_steps=steps, decoupling_c=200)
+    f, steps = lab.river_toy(), 6001
+    run = lab.run_schedule_free(f, learning_rate=0.02, beta=0.9, num_steps=steps, decoupling_c=200)
     root = np.sqrt(run.scale[0, -200:])
     tops = np.linalg.eigvalsh(f.hessian(run.y[0, -200:]) / root[:, :, None] / root[:, None, :])[:, -1]
     return (tops / sf.stability_threshold(0.02, beta=0.9)).mean()

@@ -15,7 +15,7 @@ from tests.reference import sgmcmc as reference
 from torch import nn
 
 from descentlab import data, networks, sgmcmc
-from descentlab.sgmcmc import _gradients, _nine, chains, expansion, moments, preconditioning
+from descentlab.sgmcmc import _gradients, chains, expansion, preconditioning
 from descentlab.sgmcmc.layouts import merge_parameters, product
 
 EXAMPLES = list(lab.EXAMPLES)
@@ -87,11 +87,11 @@ def test_kernels_are_the_papers():
 @pytest.mark.parametrize("case", EXAMPLES)
 def test_closed_forms_are_the_lyapunov_solution(case):
     cov = reference.stationary_covariance(**case)
-    found = sgmcmc.sghmc_moments(**case)
+    found = lab.sghmc_moments(**case)
     np.testing.assert_allclose(found[:2], np.diag(cov), rtol=1e-10)
     if "noise" not in case and case["step_size"] * case["curvature"] < case["friction"]:
         cov = reference.stationary_covariance(**case, momentum_first=False)
-        np.testing.assert_allclose(sgmcmc.explicit_euler_moments(**case)[:2], np.diag(cov), rtol=1e-10)
+        np.testing.assert_allclose(lab.explicit_euler_moments(**case)[:2], np.diag(cov), rtol=1e-10)
 
 
 @settings(max_examples=30, deadline=None)
@@ -99,7 +99,7 @@ def test_closed_forms_are_the_lyapunov_solution(case):
 def test_closed_forms_everywhere(h, curvature, friction, noise, temperature):
     case = dict(step_size=h, curvature=curvature, friction=friction, noise=noise, temperature=temperature)
     cov = reference.stationary_covariance(**case)
-    np.testing.assert_allclose(sgmcmc.sghmc_moments(**case)[:2], np.diag(cov), rtol=1e-8)
+    np.testing.assert_allclose(lab.sghmc_moments(**case)[:2], np.diag(cov), rtol=1e-8)
 
 
 def test_simulated_moments_are_the_closed_forms():
@@ -110,19 +110,19 @@ def test_simulated_moments_are_the_closed_forms():
     euler = lab.stationary(EXAMPLES[:1], explicit=True, num_chains=3000, num_steps=600)
     assert euler.position[0] == pytest.approx(0.42101, rel=0.015)
     for kernel, expected in (
-        (sgmcmc.hmc(sgmcmc.noisy_quadratic(4.0), step_size=0.1, num_steps=8, batched=True), 0.25),
-        (sgmcmc.sgld(sgmcmc.noisy_quadratic(4.0), step_size=0.1, batched=True), 0.3125),
+        (sgmcmc.hmc(lab.noisy_quadratic(4.0), step_size=0.1, num_steps=8, batched=True), 0.25),
+        (sgmcmc.sgld(lab.noisy_quadratic(4.0), step_size=0.1, batched=True), 0.3125),
     ):
-        moments = sgmcmc.measure_moments(kernel, num_chains=3000, num_steps=200, num_dropped=40)
+        moments = lab.measure_moments(kernel, num_chains=3000, num_steps=200, num_dropped=40)
         assert moments.position == pytest.approx(expected, rel=0.015)
 
 
 def test_psgld_is_langevin_with_the_preconditioners_step():
     """With a long memory the preconditioner is nearly constant, 1/√E g²."""
-    kernel = sgmcmc.psgld(sgmcmc.noisy_quadratic(4.0), step_size=0.05, memory=0.999, batched=True)
-    found = sgmcmc.measure_moments(kernel, num_chains=1000, num_steps=4000, num_dropped=2000)
+    kernel = sgmcmc.psgld(lab.noisy_quadratic(4.0), step_size=0.05, memory=0.999, batched=True)
+    found = lab.measure_moments(kernel, num_chains=1000, num_steps=4000, num_dropped=2000)
     eta = 0.025 / (4 * found.position**0.5)
-    assert found.position == pytest.approx(sgmcmc.sgld_moments(step_size=eta, curvature=4.0).position, rel=0.02)
+    assert found.position == pytest.approx(lab.sgld_moments(step_size=eta, curvature=4.0).position, rel=0.02)
 
 
 def test_layouts_of_parameters_and_energies_agree():
@@ -257,7 +257,7 @@ def test_bad_arguments_of_other_samplers():
         (lambda: sgmcmc.sghmc(quadratic, step_size=0.1).init({"a": "b"}, num_chains=1), "params"),
         (lambda: sgmcmc.SGHMC([torch.zeros(1, requires_grad=True)], -1.0), "step_size=-1.0"),
         (lambda: sgmcmc.SGHMC([torch.zeros(1, requires_grad=True)], 1.0, friction=2.0), "friction=2.0"),
-        (lambda: sgmcmc.sghmc_moments(step_size=1.0, curvature=4.0, friction=1.0), "must stay below"),
+        (lambda: lab.sghmc_moments(step_size=1.0, curvature=4.0, friction=1.0), "must stay below"),
     ):
         with pytest.raises(ValueError, match=bad):
             build()
@@ -886,8 +886,8 @@ def fixed_friction():
 
 
 def unbiased_variance():
-    kernel = sgmcmc.hmc(sgmcmc.noisy_quadratic(4.0), step_size=0.1, num_steps=8, batched=True)
-    return sgmcmc.measure_moments(kernel, num_steps=150, num_dropped=40).position / 0.3125
+    kernel = sgmcmc.hmc(lab.noisy_quadratic(4.0), step_size=0.1, num_steps=8, batched=True)
+    return lab.measure_moments(kernel, num_steps=150, num_dropped=40).position / 0.3125
 
 
 @cache
@@ -1143,14 +1143,14 @@ def test_a_gradient_of_ones_own_is_used_by_the_kernels():
     torch.testing.assert_close(info.energy, torch.full((2,), 3.0, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("kind", _nine.KINDS)
+@pytest.mark.parametrize("kind", lab.KINDS)
 def test_the_gradient_of_nine_gaussians(kind):
-    energy = _nine.NineEnergy(kind)
+    energy = lab.NineEnergy(kind)
     compare(energy, {k: t + 0.3 * normal(8, *t.shape) for k, t in energy.start().items()}, None, 1e-10)
 
 
 def test_a_path_through_a_singular_matrix_has_an_infinite_energy_and_no_error():
-    energy = _nine.NineEnergy("left")
+    energy = lab.NineEnergy("left")
     params = {"v": torch.ones(1, 2, dtype=torch.float64), "P": torch.zeros(1, 2, 2, dtype=torch.float64)}
     out = {k: torch.empty_like(t) for k, t in params.items()}
     assert float(energy.value_and_grad(params, None, out)) == float("inf")
@@ -1173,7 +1173,7 @@ def test_the_gradient_of_a_gaussian_matrix_and_of_quadratics():
     off = (p @ w @ q).flatten(1) - energy.mean
     torch.testing.assert_close(value, 0.5 * torch.einsum("ci,ij,cj->c", off, energy.precision, off) - plain)
     x, noise = normal(5, 3), normal(5, 3, seed=1)
-    quadratic = moments.noisy_quadratic(2.0, 3.0)
+    quadratic = lab.noisy_quadratic(2.0, 3.0)
     for given_noise in (None, noise):
         out = torch.empty_like(x)
         values = quadratic.value_and_grad(x, given_noise, out)

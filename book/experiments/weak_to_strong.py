@@ -1227,7 +1227,6 @@ D7.in_cells(
 # fmt: on
 
 
-
 # -- The dimension disappears: data and filters in coordinates of their own span --------------------------------------
 
 

@@ -517,9 +517,8 @@ def _check_stored(entry: Any) -> None:
     """Raise, as Python does, unless `entry` is what a `Ledger` leaves in an output."""
     if not isinstance(entry["data"], list) or not all(isinstance(name, str) for name in entry["data"]):
         raise TypeError(f"data={entry['data']!r}")
-    texts = (
-        "chapter claim statement saw claim_where check says where expectation why control note scale command".split()
-    )
+    texts = ["chapter", "claim", "statement", "saw", "claim_where", "check", "says", "where", "expectation", "why"]
+    texts += ["control", "note", "scale", "command"]
     words = {"source": SOURCES, "basis": BASES, "kind": KINDS.values(), "verdict": MARKS, "claim_verdict": VERDICTS}
     for row in entry["rows"]:
         wrong = [name for name in texts if not isinstance(row[name], str)]

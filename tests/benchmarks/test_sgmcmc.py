@@ -174,14 +174,14 @@ def test_sgmcmc_merged_prediction(benchmark, capsys):
 @pytest.mark.benchmark(group="stationary variance at h = 0.1, curvature 4, friction 1 (target 0.25)")
 def test_sgmcmc_peers_stationary_variance(benchmark, capsys):
     """The bias of each library's SGHMC on the same Gaussian, 4000 chains; ours is timed."""
-    kernel = sgmcmc.sghmc(sgmcmc.noisy_quadratic(4.0), step_size=0.1, friction=1.0, batched=True)
+    kernel = sgmcmc.sghmc(lab.noisy_quadratic(4.0), step_size=0.1, friction=1.0, batched=True)
     found = stationary_variances(kernel)
     case = {"step_size": 0.1, "curvature": 4.0, "friction": 1.0}
-    assert found["descentlab"] == pytest.approx(sgmcmc.sghmc_moments(**case).position, rel=0.01)
+    assert found["descentlab"] == pytest.approx(lab.sghmc_moments(**case).position, rel=0.01)
     for name in {"posteriors", "BlackJAX, 100 integration steps"} & set(found):  # both move the position first
-        assert found[name] == pytest.approx(sgmcmc.explicit_euler_moments(**case).position, rel=0.05)
+        assert found[name] == pytest.approx(lab.explicit_euler_moments(**case).position, rel=0.05)
     benchmark.pedantic(
-        partial(sgmcmc.measure_moments, kernel), kwargs={"num_steps": 50, "num_dropped": 0}, rounds=3, warmup_rounds=1
+        partial(lab.measure_moments, kernel), kwargs={"num_steps": 50, "num_dropped": 0}, rounds=3, warmup_rounds=1
     )
     for name, value in found.items():
         benchmark.extra_info[name] = round(value, 4)
@@ -191,9 +191,9 @@ def test_sgmcmc_peers_stationary_variance(benchmark, capsys):
 def stationary_variances(kernel):
     """By library, each with step size 0.1 and friction 1 on the same Gaussian."""
     small = {"num_steps": 400, "num_dropped": 200}
-    found = {"descentlab": sgmcmc.measure_moments(kernel, **small).position}
-    euler = lab.explicit_euler(sgmcmc.noisy_quadratic(4.0), step_size=0.1, friction=1.0)
-    found["explicit Euler"] = sgmcmc.measure_moments(euler, **small).position
+    found = {"descentlab": lab.measure_moments(kernel, **small).position}
+    euler = lab.explicit_euler(lab.noisy_quadratic(4.0), step_size=0.1, friction=1.0)
+    found["explicit Euler"] = lab.measure_moments(euler, **small).position
     if find_spec("posteriors"):
         found["posteriors"] = posteriors_variance()
     if find_spec("blackjax"):

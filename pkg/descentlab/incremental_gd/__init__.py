@@ -30,15 +30,6 @@ constructions have its dimensions and its rates, and their constants are ours.
 """
 
 from descentlab.incremental_gd.expectations import MAX_BLOCK, expected_gap
-from descentlab.incremental_gd.instances import (
-    large_epoch_convex_instance,
-    large_epoch_nonconvex_instance,
-    nonconvex_instance,
-    polygon_gap,
-    polygon_instance,
-    polygon_orbit,
-    shared_hessian_instance,
-)
 from descentlab.incremental_gd.maps import AffineMap, epoch_map
 from descentlab.incremental_gd.methods import (
     ORDERS,
@@ -69,14 +60,7 @@ __all__ = [
     "final_gaps",
     "herded_order",
     "incremental_gd",
-    "large_epoch_convex_instance",
-    "large_epoch_nonconvex_instance",
-    "nonconvex_instance",
     "per_sample_gradients",
-    "polygon_gap",
-    "polygon_instance",
-    "polygon_orbit",
     "prefix_constant",
-    "shared_hessian_instance",
     "step_sizes",
 ]

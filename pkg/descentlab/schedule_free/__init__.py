@@ -48,7 +48,6 @@ from descentlab.schedule_free.optimizers import (
     ScheduleFreeSGD,
     refresh_batch_norm,
 )
-from descentlab.schedule_free.river import Funnel, RiverToy, Run, river_toy, run_adamw, run_schedule_free
 from descentlab.schedule_free.theory import (
     Flow,
     averaging_coefficients,
@@ -67,9 +66,6 @@ from descentlab.schedule_free.theory import (
 
 __all__ = [
     "Flow",
-    "Funnel",
-    "RiverToy",
-    "Run",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "averaging_coefficients",
@@ -81,9 +77,6 @@ __all__ = [
     "power_law_weights",
     "refresh_batch_norm",
     "river_lag",
-    "river_toy",
-    "run_adamw",
-    "run_schedule_free",
     "sharpness",
     "sharpness_gradient",
     "stability_threshold",

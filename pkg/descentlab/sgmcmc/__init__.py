@@ -53,15 +53,6 @@ from descentlab.sgmcmc.expansion import (
     merge,
 )
 from descentlab.sgmcmc.kernels import hmc, psgld, sghmc, sgld, sgnht
-from descentlab.sgmcmc.moments import (
-    Moments,
-    explicit_euler_moments,
-    measure_moments,
-    noisy_quadratic,
-    sghmc_moments,
-    sgld_moments,
-    sgnht_moments,
-)
 from descentlab.sgmcmc.optimizer import SGHMC
 from descentlab.sgmcmc.posterior import posterior_energy, sample_posterior
 from descentlab.sgmcmc.preconditioning import (
@@ -85,7 +76,6 @@ __all__ = [
     "Info",
     "Kernel",
     "Likeness",
-    "Moments",
     "NonFiniteEnergy",
     "State",
     "ambiguity",
@@ -100,7 +90,6 @@ __all__ = [
     "ensemble_metrics",
     "expand",
     "expected_move",
-    "explicit_euler_moments",
     "factor_names",
     "factors_preconditioner",
     "factors_trace",
@@ -108,18 +97,13 @@ __all__ = [
     "induced_prior",
     "likeness",
     "log_prior",
-    "measure_moments",
     "merge",
     "move_bound",
-    "noisy_quadratic",
     "posterior_energy",
     "preconditioner",
     "psgld",
     "sample_posterior",
     "sghmc",
-    "sghmc_moments",
     "sgld",
-    "sgld_moments",
     "sgnht",
-    "sgnht_moments",
 ]
