@@ -384,7 +384,7 @@ class Ledger:
         self._check(key)
         self._entries[key] = {"verdict": "not at this scale", "note": f"needs {needs}"}
 
-    def read_recorded(self, key: str, *, folder: str | Path = "data") -> bool:
+    def read_recorded(self, key: str, *, folder: str | Path = ".") -> bool:
         """Take check `key` from a committed long run, ``<folder>/gpu/<chapter>.json`` or ``cpu/``, where there is one.
 
         Returns whether one was found; the row then holds date, device, seeds and seconds. See `write_recorded`.
@@ -422,9 +422,8 @@ class Ledger:
         return checks[key]
 
     def _row(self, statement: Statement, check: Check, verdict: str) -> dict[str, Any]:
-        entry = {"measured": None, "verdict": "not measured", "note": "", "recorded": None} | self._entries.get(
-            check.key, {}
-        )
+        entry = {"measured": None, "verdict": "not measured", "note": "", "recorded": None}
+        entry |= self._entries.get(check.key, {})
         return {
             "chapter": self.statements.chapter, "claim": statement.key, "statement": statement.says, "saw": statement.saw,
             "claim_where": statement.where, "source": statement.source, "claim_verdict": verdict,
@@ -438,9 +437,8 @@ class Ledger:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         rows = self.rows()
-        return {"text/markdown": page(rows), "text/plain": self.verdicts()}, {
-            "descentlab": {"rows": rows, "data": list(self.data)}
-        }
+        shown = {"text/markdown": page(rows), "text/plain": self.verdicts()}
+        return shown, {"descentlab": {"rows": rows, "data": list(self.data)}}
 
 
 def controls(statements: Statements, study: Any) -> Iterator[tuple[str, str, Any, bool]]:
