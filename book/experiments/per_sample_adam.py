@@ -23,6 +23,7 @@ BETAS = (0.9, 0.95)
 PAIRS = ((0.0, 0.5), (0.5, 0.5), (0.9, 0.95), (0.9, 0.999))
 FINITE = ((0.9, 0.95), (0.0, 0.5), (0.5, 0.9))
 ORDERS = ("cyclic", "reshuffled", "replacement")
+SHORT = (0.5, 0.5)  # short memories, where the noise of random orders outweighs the squared step size that every order leaves
 SIZES = (1, 2, 5, 10)
 EPS = (0.0, 1e-8, 1e-4, 1e-2)
 DECADES = [10**3, 10**4, 10**5, 10**6]
@@ -134,8 +135,6 @@ class Study:
         Random problems on which the fixed-point iteration is tried.
     num_starts : int
         Random starts of the bistability experiment.
-    many : int
-        Samples of the large problem, in three times as many dimensions.
     """
 
     def __init__(
@@ -145,9 +144,8 @@ class Study:
         seed: int = 0,
         num_instances: int = 189,
         num_starts: int = 40,
-        many: int = 100,
     ):
-        self.num_steps, self.seed, self.num_starts, self.num_many = num_steps, seed, num_starts, many
+        self.num_steps, self.seed, self.num_starts = num_steps, seed, num_starts
         self.num_instances = num_instances
         self.sets = [gaussian(seed + j) for j in range(10)]
         self.X = self.sets[0]
@@ -157,16 +155,16 @@ class Study:
     def at(cls, scale: str, seed: int = 0) -> Study:
         """The study of a scale: "smoke" is the smallest honest one, which the tests use."""
         sizes: dict[str, dict[str, int]] = {
-            "smoke": {"num_steps": 200_000, "num_instances": 20, "num_starts": 12, "many": 40},
+            "smoke": {"num_steps": 200_000, "num_instances": 20, "num_starts": 12},
             "book": {},
             "full": {"num_steps": 10_000_000, "num_instances": 2_000, "num_starts": 1_000},
         }
         return cls(**sizes[scale], seed=seed)
 
-    def beside_other_numbers(self, *, steps: int = 0) -> None:
-        """Raise unless this run is one of which another implementation's numbers are known."""
-        if self.seed != 0 or (steps and self.num_steps != steps):
-            raise NotAtThisScale("seed 0" + (f" and {steps} steps" if steps else ""))
+    def needs(self, *, seed: int | None = None, num_steps: int = 0) -> None:
+        """Raise unless this run is large enough, and of the seed at which another implementation's numbers are known."""
+        if seed not in (None, self.seed) or self.num_steps < num_steps:
+            raise NotAtThisScale(f"{num_steps} steps" if self.num_steps < num_steps else f"seed {seed}")
 
     def adam(self, X: Array, **options: Any) -> Trajectory:
         full = options.get("batch_size", 1) == len(X)
@@ -355,7 +353,7 @@ class Study:
     @cached_property
     def many(self) -> dict[float, float]:
         """One minus the cosine between the limit at a β₂ and AdamProxy's, for many samples."""
-        X = gaussian(self.seed, self.num_many, 3 * self.num_many)
+        X = gaussian(self.seed, 100, 300)
         limits = {b: psa.adam_limit(X, betas=(0.9, b)).direction for b in (0.95, 0.999, 1 - 1e-9)}
         return {b: geometry.misalignment(w, psa.adam_fixed_point(X).direction) for b, w in limits.items()}
 
@@ -444,7 +442,7 @@ def _(study):
 @C1.check("c", approx=(0.812, 0.811, 0.809), shape=(3,), within=0.002, basis="second", why=OURS)
 def mean_cosines(study):
     """Mean cosine to the ℓ∞ direction over ten data sets: fixed order, new orders, drawn with replacement"""
-    study.beside_other_numbers()
+    study.needs(seed=0)
     return [1 - gap([r.increment() for r in runs], study.linf).mean() for runs in study.one_sample.values()]
 
 
@@ -492,7 +490,7 @@ def _(study):
 @C2.check("c", approx=(0.112, 0.0228, 0.0057, 0.0016), shape=(4,), within=5e-4, basis="second", why=OURS)
 def margin_gaps(study):
     """What is missing to the best ℓ∞ margin after 10³, 10⁴, 10⁵, 10⁶ steps with full batches, a = 0.5"""
-    study.beside_other_numbers()
+    study.needs(seed=0)
     return study.linf_gaps
 
 
@@ -553,7 +551,7 @@ C4 = statement("C4", "Where all coordinates of a sample have the same size, one-
 )
 def equal_sizes_to_l2(study):
     """One minus the cosine of the increment to the ℓ2 direction, fixed order; four pairs of betas, three data sets"""
-    return np.concatenate([gap(study.increments(study.equal, betas=b), study.equal_l2) for b in PAIRS])
+    return np.concatenate([gap(study.increments(study.equal, betas=b, num_steps=max(study.num_steps, 10**6)), study.equal_l2) for b in PAIRS])
 
 
 @equal_sizes_to_l2.control("all ten samples in one batch")
@@ -566,8 +564,8 @@ NOISE = "margins pull a random walk of steps η_T back: its variance over τ² i
 
 @C4.check("b", slope=-1.5, within=0.25, basis="exact", why=NOISE)
 def shuffled_by_steps(study):
-    """Mean of the same for a new order in every epoch, against the number of steps T; three data sets, four seeds"""
-    return study.shuffled_by_steps(order="reshuffled")
+    """Mean of the same for a new order in every epoch, against the number of steps T; betas (0.5, 0.5), three data sets, four seeds"""
+    return study.shuffled_by_steps(order="reshuffled", betas=SHORT)
 
 
 @shuffled_by_steps.control("all ten samples in one batch")
@@ -578,7 +576,7 @@ def _(study):
 @C4.check("c", slope=-1.0, within=0.25, basis="exact", why=NOISE)
 def shuffled_by_rate(study):
     """The same against the step size η₀; three data sets, two seeds"""
-    return study.shuffled_by_rate(order="reshuffled")
+    return study.shuffled_by_rate(order="reshuffled", betas=SHORT)
 
 
 @shuffled_by_rate.control("all ten samples in one batch")
@@ -692,7 +690,7 @@ def _(study):
 )
 def dual_weights(study):
     """The fixed point c of the first data set"""
-    study.beside_other_numbers()
+    study.needs(seed=0)
     return psa.adam_fixed_point(study.X).dual
 
 
@@ -704,7 +702,7 @@ def _(study):
 @C7.check("d", approx=(0.99257, 0.99772, 0.99929, 0.99977), shape=(4,), within=2e-5, basis="second", why=OURS)
 def mahalanobis_margins(study):
     """AdamProxy's margin in the norm of M(c) over the best, after 10³, 10⁴, 10⁵, 10⁶ steps"""
-    study.beside_other_numbers()
+    study.needs(seed=0)
     scale = root_of_squares(fixed_point(study.X)[0][:, None] * study.X)
     best = geometry.margin(study.X, study.points[0], scale=scale)
     return geometry.margin(study.X, at(study.proxy, DECADES), scale=scale) / best
@@ -777,6 +775,7 @@ C9 = statement("C9", "Signum keeps the $\\ell_\\infty$ bias at every batch size,
 @C9.check("a", order=tuple(f"β = {b:g}" for b in SIGNUM_BETAS), basis="statement", why="grows towards the limit 1")
 def signum_order(study):
     """Share of the best ℓ∞ margin that Signum attains with one sample a step, fixed order"""
+    study.needs(num_steps=10**6)
     return {f"β = {b:g}": value for b, value in zip(SIGNUM_BETAS, study.signum[:, 0], strict=True)}
 
 
@@ -810,7 +809,7 @@ TABLE = (
 @C9.check("c", approx=TABLE, shape=(5, 4), within=0.003, basis="second", why=OURS)
 def signum_table(study):
     """The same for β = 0, 0.5, 0.9, 0.99, 0.999 (rows) and batches of 1, 2, 5, 10 (columns)"""
-    study.beside_other_numbers()
+    study.needs(seed=0, num_steps=10**6)
     return study.signum[:, [0, 3, 4, 5]]
 
 
@@ -864,7 +863,7 @@ C10_TABLE = ((0.9735, 0.9544, 0.9027, 0.7447), (0.9734, 0.9769, 0.9670, 0.7447))
 @C10.check("c", approx=C10_TABLE, shape=(2, 4), within=0.003, basis="second", why=OURS)
 def batch_table(study):
     """Cosine to the ℓ2 direction for batches of 1, 2, 5, 10: fixed order, new orders"""
-    study.beside_other_numbers()
+    study.needs(seed=0)
     return [[geometry.cosine(w, study.l2[0]) for w in ends.values()] for ends in study.by_batch_size.values()]
 
 
@@ -903,7 +902,7 @@ def _(study):
 
 
 def other_decays(study, **options):
-    runs = [study.increments(study.equal, decay=a, learning_rate=r, **options) for a, r in ((0.3, 0.1), (1.0, 5.0))]
+    runs = [study.increments(study.equal, decay=a, learning_rate=r, **options) for a, r in ((0.3, 0.1), (1.0, 1.0))]
     return np.concatenate([gap(run, study.equal_l2) for run in runs])
 
 
@@ -912,7 +911,7 @@ def other_decays(study, **options):
     at_most=1e-6,
     shape=(6,),
     basis="statement",
-    why="a limit; for a = 1 the first step is 5/2, so that τ reaches 60",
+    why="a limit; η₀ = 1 for a = 1, so that τ reaches 13",
 )
 def exponents(study):
     """One minus the cosine of the increment to the ℓ2 direction for a = 0.3 and a = 1, three data sets"""
@@ -943,19 +942,20 @@ def no_explosion(study):
     return outside(study)
 
 
-def outside(study, **options):
+def outside(study):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         ways = ({"learning_rate": 0.01}, {"decay": 0.8})
         runs = [
-            psa.adam(study.equal[0], num_steps=10**6, betas=(0.95, 0.5), **way, **options).increment() for way in ways
+            psa.adam(study.equal[0], num_steps=10**6, betas=(0.95, 0.5), **way).increment() for way in ways
         ]
     return gap(runs, [study.equal_l2[0]] * 2)
 
 
-@no_explosion.control("all ten samples in one batch")
+@no_explosion.control("the sign of the momentum in place of m/√v")
 def _(study):
-    return outside(study, batch_size=10)
+    runs = [psa.signum(study.equal[0], num_steps=10**5, beta=0.95, learning_rate=r, decay=a) for r, a in ((0.01, 0.5), (0.1, 0.8))]
+    return gap([run.increment() for run in runs], [study.equal_l2[0]] * 2)
 
 
 C12 = statement("C12", "With full batches Adam goes to $\\hat w_\\infty$ if $\\varepsilon = 0$, and loses that bias for any other $\\varepsilon$.",
@@ -1039,7 +1039,7 @@ EPS_TABLE = (
 @C12.check("e", approx=EPS_TABLE, shape=(4, 4), within=0.002, basis="second", why=OURS)
 def epsilon_table(study):
     """Cosine of the weights to the ℓ∞ direction for ε = 0, 10⁻⁸, 10⁻⁴, 10⁻² (rows) after 10², 10³, 10⁴, 10⁵ steps"""
-    study.beside_other_numbers()
+    study.needs(seed=0)
     return study.epsilon[0]
 
 
@@ -1092,6 +1092,7 @@ def _(study):
 )
 def image_powers(study):
     """Power of the step size with which 1 − cos to the predicted limit vanishes: digits, clothes"""
+    study.needs(num_steps=10**6)
     return study.powers([psa.adam_limit(X, betas=BETAS).direction for X in study.images])
 
 
@@ -1160,10 +1161,10 @@ D3 = statement("D3", "On the exponential loss AdamProxy is multiplicative weight
     saw="after 5000 steps the shares differ by {a}")  # fmt: skip
 
 
-def shares_beside_replicator(study, loss):
-    z = study.X @ psa.adam_proxy(study.X, num_steps=5000, learning_rate=0.01, decay=0.0, loss=loss).weights[-1]
+def shares_beside_replicator(study, loss, num_steps=5000):
+    z = study.X @ psa.adam_proxy(study.X, num_steps=num_steps, learning_rate=0.01, decay=0.0, loss=loss).weights[-1]
     shares = np.exp(z.min() - z) / np.exp(z.min() - z).sum()
-    return np.abs(shares - replicator(study.X, num_steps=5000, learning_rate=0.01)).max()
+    return np.abs(shares - replicator(study.X, num_steps=num_steps, learning_rate=0.01)).max()
 
 
 @D3.check("a", at_most=1e-11, basis="exact", why="an identity; the rounding of 5000 steps remains")
@@ -1174,4 +1175,4 @@ def replicator_identity(study):
 
 @replicator_identity.control("the slopes of the logistic loss")
 def _(study):
-    return shares_beside_replicator(study, "logistic")
+    return shares_beside_replicator(study, "logistic", num_steps=100)
