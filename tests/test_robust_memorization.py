@@ -736,13 +736,10 @@ def test_recorded_opinions(tmp_path):
 
 
 def test_every_claim_has_a_control():
-    assert list(CONTROLS) == [claim.key for claim in list(lab.statements.checks.values())]
-    assert all(claim.controls for claim in list(lab.statements.checks.values()))
+    assert list(CONTROLS) == list(lab.statements.checks)
 
 
-@pytest.mark.parametrize("claim", list(lab.statements.checks.values()), ids=lambda claim: claim.key)
-def test_the_check_fails_for_a_wrong_variant(claim):
-    wrong = CONTROLS[claim.key]()
-    if claim.kind == "approx":
-        assert np.shape(wrong) == np.shape(claim.expected)
-    assert not claim.holds(wrong)
+@pytest.mark.parametrize("key", CONTROLS)
+def test_the_check_fails_for_a_wrong_variant(key):
+    check, wrong = lab.statements.checks[key], CONTROLS[key]()
+    assert not check.fault(wrong) and not check.holds(wrong)

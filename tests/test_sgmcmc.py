@@ -930,7 +930,7 @@ def cold(method):
 
 def noisy_difference():
     runs = [ensemble(BASE).metrics(lab.noisy(digits(), s), digits().test_targets)["nll"] for s in (0.1, 0.2, 0.4)]
-    return np.subtract(runs, runs).mean()
+    return np.subtract(runs, runs)
 
 
 def cool_factors():
@@ -1004,16 +1004,13 @@ CONTROLS = {
 
 
 def test_every_claim_has_a_control():
-    assert list(CONTROLS) == [claim.key for claim in list(lab.statements.checks.values())]
-    assert all(claim.controls for claim in list(lab.statements.checks.values()))
+    assert list(CONTROLS) == list(lab.statements.checks)
 
 
-@pytest.mark.parametrize("claim", list(lab.statements.checks.values()), ids=lambda claim: claim.key)
-def test_the_check_fails_for_a_wrong_variant(claim):
-    wrong = CONTROLS[claim.key]()
-    if claim.kind == "approx":
-        assert np.shape(wrong) == np.shape(claim.expected)
-    assert not claim.holds(wrong)
+@pytest.mark.parametrize("key", CONTROLS)
+def test_the_check_fails_for_a_wrong_variant(key):
+    check, wrong = lab.statements.checks[key], CONTROLS[key]()
+    assert not check.fault(wrong) and not check.holds(wrong)
 
 
 # -- gradients written out --------------------------------------------------------------------------------------------

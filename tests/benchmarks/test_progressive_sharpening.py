@@ -10,7 +10,6 @@ from scipy.sparse.linalg import eigsh
 from tests.reference import progressive_sharpening as reference
 
 from descentlab import progressive_sharpening as ps
-from descentlab.progressive_sharpening import experiments
 
 
 def clock(function):
@@ -81,8 +80,8 @@ def test_minimal_model_beside_dense_and_autograd(benchmark):
     a = m.project(u)
     m.sharpness(a, v)  # compile
     dense, values = clock(lambda: [np.linalg.eigvalsh(m.hessian(*p))[-1] for p in zip(a[:50], v[:50], strict=True)])
-    experiments.autodiff_sharpness(X[:, :20], y, u[0, :20], v[0])
-    auto, top = clock(lambda: experiments.autodiff_sharpness(X, y, u[0], v[0])[-1])
+    lab.autodiff_sharpness(X[:, :20], y, u[0, :20], v[0])
+    auto, top = clock(lambda: lab.autodiff_sharpness(X, y, u[0], v[0])[-1])
     inputs, labels = torch.as_tensor(X), torch.as_tensor(y)
     leaves = [torch.as_tensor(u[0]).requires_grad_(), torch.as_tensor(v[0]).requires_grad_()]
 
