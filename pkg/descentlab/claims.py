@@ -566,10 +566,10 @@ def by_statement(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, A
 
 def count(rows: Iterable[Mapping[str, Any]]) -> str:
     """The ledger in a sentence: statements of the papers first, the others apart."""
-    verdicts = {source: [] for source in SOURCES}
+    verdicts: dict[str, list[str]] = {source: [] for source in SOURCES}
     for statement, _ in by_statement(rows):
         verdicts[statement["source"]].append(statement["claim_verdict"])
-    parts = []
+    parts: list[str] = []
     for words, found in zip(("statements of the papers", "of earlier work", "of ours"), verdicts.values(), strict=True):
         others = [f"{found.count(v)} {v}" for v in VERDICTS[1:] if v in found]
         if found:
@@ -582,7 +582,7 @@ def count(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def page(rows: Sequence[Mapping[str, Any]]) -> str:
     """Section *What holds* of a lesson, in Markdown: the paper's statements in words, then ours, then, folded, all checks."""
-    parts = []
+    parts: list[str] = []
     for title, sources in {"The paper says": ("paper", "prior"), "We add": ("ours",)}.items():
         lines = [f"| {title} | We saw | Verdict |", "|---|---|---|"]
         for s, checks in by_statement(rows):

@@ -304,7 +304,7 @@ def _rotate(heads: Tensor, cos: Tensor, sin: Tensor, quarter: Tensor) -> Tensor:
     return (heads * cos[:, None, None] + turned * sin[:, None, None]).to(heads.dtype)
 
 
-class _Block(nn.Module):
+class _DecoderBlock(nn.Module):
     """Attention and a gated perceptron, each beside a shortcut."""
 
     def __init__(self, dim: int, num_heads: int, hidden: int):
@@ -367,7 +367,7 @@ class Llama(nn.Module):
             raise ValueError(f"dim={dim!r} must be divisible by twice num_heads={num_heads!r}")
         self.context = context
         self.embedding = nn.Embedding(vocabulary, dim)
-        self.blocks = nn.ModuleList(_Block(dim, num_heads, hidden) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(_DecoderBlock(dim, num_heads, hidden) for _ in range(num_layers))
         self.norm = nn.RMSNorm(dim, eps=1e-5)
         size = dim // num_heads
         rates = 10_000 ** (-torch.arange(0, size, 2) / size)
