@@ -1103,7 +1103,7 @@ KINDS = ("plain", "left", "both", "gaussian")
 
 
 class NineEnergy:
-    """Minus the log-density of the factors of w, up to a constant; see `toys.mix_nine` for the kinds."""
+    """Minus the log-density of the factors of w, up to a constant; see `mix_nine` for the kinds."""
 
     def __init__(self, kind: str):
         if kind not in KINDS:

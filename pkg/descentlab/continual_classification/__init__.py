@@ -26,8 +26,7 @@ cyclic, random tasks                         `order="cyclic"`, `order="replaceme
 joint minimiser :math:`w_*`                  `joint_minimizer`
 ===========================================  ==========================================
 
-`methods` holds the algorithms, `limits` the closed forms and forgetting with its bounds, `models` forgetting of any
-PyTorch model, `experiments` the data and experiments, and `results` the declared claims.
+`methods` holds the algorithms, `limits` the closed forms and forgetting with its bounds.
 """
 
 from descentlab.continual_classification.limits import (

@@ -31,8 +31,7 @@ A data set of your own: record while you train, score, keep::
     kept = prune(dual_score(p), ratio=0.8, method="beta", mean_probability=p.mean(0), complexity=4)
     smaller = torch.utils.data.Subset(dataset, kept)
 
-`dynamics` records, `scores` and `selection` choose, `theory` is the two-point model, `experiments` are the paper's
-experiments and `results` the declared claims.
+`dynamics` records, `scores` and `selection` choose.
 """
 
 from descentlab.dataset_pruning.dynamics import RecordDynamics, TrainingDynamics

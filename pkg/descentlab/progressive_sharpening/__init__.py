@@ -28,9 +28,7 @@ bounds on the sharpness                        `sharpness_bounds`
 =============================================  ===================================
 
 `difficulty` holds what the data alone say, `minimal` the model (with `kernels`, `batches` and `trajectories`), `hessian`
-the sharpness tool, and `networks` the networks that are compared with the model. `problems` has sizes and data;
-`experiments`, `noise`, `edge` and `comparisons` the experiments; `sliders` a figure that computes in the browser; `results`
-the declared claims.
+the sharpness tool, and `networks` (with `flows`) the networks that are compared with the model.
 """
 
 from descentlab.progressive_sharpening.batches import fresh_batches, noise_factor

@@ -29,9 +29,8 @@ robust error :math:`\mathcal L_\rho`              `LineReport.share`, of a line
 ================================================  =============================================
 
 `registers` writes networks as programs; `parts` are floors, lookups and squares; `lattices` and `lifts` hold the
-constructions, `memorizer` the one call, `verification` the proofs and refutations, `bounds` the paper's table, `points`
-separations and projections, `opinions` other verifiers and trained networks, `instances` data sets, `experiments` and
-`lemmas` what is checked about the paper, and `results` the claims.
+constructions, `memorizer` the one call, `verification` the proofs and refutations, `bounds` the paper's table, and
+`points` separations and projections.
 """
 
 from descentlab.robust_memorization.bounds import (

@@ -27,8 +27,7 @@ paper                                  here
 :math:`\alpha_t`                       `averaging_weights`
 =====================================  ===========================================================
 
-`optimizers` holds the drop-in methods, `theory` weights, thresholds and central flows, `river` the toy, `language_study`, `edge` and `experiments` the paper's experiments, and `results` the
-declared claims. Use:
+`optimizers` holds the drop-in methods, `theory` weights, thresholds and central flows. Use:
 
 >>> import torch
 >>> from descentlab.schedule_free import ScheduleFreeAdamW

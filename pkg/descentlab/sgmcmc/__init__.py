@@ -24,9 +24,8 @@ cycle of :math:`K` updates                    `cycle_length`
 expanded, standard parametrisation            `expand(model)`, `merge(model)`
 ============================================  ===============================
 
-`kernels` holds the samplers, `moments` their stationary moments in closed form, `expansion` and `preconditioning` the
-expansion, `posterior` the loop around them, `ensemble` and `diagnostics` what comes out; `toys`, `images`, `larger`,
-`official` and `experiments` are the paper's experiments, and `results` the declared claims.
+`kernels` holds the samplers, `expansion` and `preconditioning` the expansion, `posterior` the loop around them, `ensemble`
+and `diagnostics` what comes out.
 """
 
 from descentlab.sgmcmc.diagnostics import (

@@ -29,9 +29,8 @@ paper                        here
 ===========================  ================================================
 
 `patches` holds the data, `models` the two networks, `training` the fast exact trainers (their three forms are in
-`engines`, what they log in `history`), `losses` what a student may be asked to fit, `span` data of any dimension in the
-coordinates of their span, `protocol` the same protocol for your own models, `lessons` a teacher and its student,
-`propositions`, `experiments` and `scarce` the paper's experiments, `beyond` those that are ours, and `results` the declared claims.
+`engines`, what they log in `history`), `losses` what a student may be asked to fit, and `protocol` the same protocol for
+your own models.
 
 The public sources leave two conventions open: the patches of a hard-only sample, and the factor 1/m. Both readings are
 behind an argument (`hard_patches`, `average`).
