@@ -471,7 +471,9 @@ class _Problem:
     @classmethod
     def of(cls, X: ArrayLike, y: ArrayLike | None, batch_size: int, start: ArrayLike | None) -> _Problem:
         X = geometry.as_samples(X, y)
-        X = np.asarray(np.ldexp(X, -np.frexp(np.abs(X).max())[1]))  # squares of the entries stay in range; directions do not change
+        X = np.asarray(
+            np.ldexp(X, -np.frexp(np.abs(X).max())[1])
+        )  # squares of the entries stay in range; directions do not change
         size = checks.divisor("batch_size", batch_size, len(X))
         weights = np.ones(len(X)) if start is None else np.asarray(start, dtype=np.float64)
         if weights.shape != (len(X),) or not np.all(weights >= 0) or not 0 < weights.sum() < np.inf:
@@ -479,7 +481,13 @@ class _Problem:
         _, index, group = np.unique(X, axis=0, return_index=True, return_inverse=True)
         group = np.argsort(np.argsort(index))[group.ravel()]  # rows in the order of their first appearance
         batches = X.reshape(-1, size, X.shape[1])
-        return cls(X[np.sort(index)], group, np.bincount(group), batches, np.bincount(group, weights) / weights.sum())
+        return cls(
+            X[np.sort(index)],
+            group,
+            np.bincount(group).astype(float),
+            batches,
+            np.bincount(group, weights) / weights.sum(),
+        )
 
     def gradients(self, shares: Array) -> Array:
         """What each batch contributes, shape (K, d)."""
