@@ -211,7 +211,7 @@ C6.in_cells(
 )
 C6.in_cells(
     "d", r"float64 holds words of up to 52 bits, two entries at 1024 keys (44 bits): wrong outputs",
-    "Remark B.2", "at most", 0.0, 0.0,
+    "ours", "at most", 0.0, 0.0,
     "a count", basis="statement", control="four entries a word (88 bits)",
 )
 C6.in_cells(
