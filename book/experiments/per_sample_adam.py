@@ -140,14 +140,7 @@ class Study:
         Random starts of the bistability experiment.
     """
 
-    def __init__(
-        self,
-        num_steps: int = 1_000_000,
-        *,
-        seed: int = 0,
-        num_instances: int = 189,
-        num_starts: int = 40,
-    ):
+    def __init__(self, num_steps: int = 1_000_000, *, seed: int = 0, num_instances: int = 189, num_starts: int = 40):
         self.num_steps, self.seed, self.num_starts = num_steps, seed, num_starts
         self.num_instances = num_instances
         self.sets = [gaussian(seed + j) for j in range(10)]
@@ -256,8 +249,11 @@ class Study:
     def shuffled_by_steps(self, **options: Any) -> tuple[Array, Array]:
         """Numbers of steps T, and the mean gap between w(T) − w(T/2) and the l2 direction; three data sets, four orders."""
         ends = self.num_steps // 2 ** np.arange(5)
-        runs = [(self.adam(X, seed=s, record=np.append(ends, ends // 2), num_steps=self.num_steps, **options), w)
-                for X, w in zip(self.equal, self.equal_l2, strict=True) for s in range(4)]  # fmt: skip
+        runs = [
+            (self.adam(X, seed=s, record=np.append(ends, ends // 2), num_steps=self.num_steps, **options), w)
+            for X, w in zip(self.equal, self.equal_l2, strict=True)
+            for s in range(4)
+        ]
         return ends, np.mean([geometry.misalignment(at(r, ends) - at(r, ends // 2), w) for r, w in runs], axis=0)
 
     def shuffled_by_rate(self, **options: Any) -> tuple[Array, Array]:
@@ -407,6 +403,7 @@ def largest_v(X: Array, num_steps: int) -> Array:
     return w
 
 
+# fmt: off
 # -- the statements ---------------------------------------------------------------------------------------------------
 
 statements = Statements("per_sample_adam")
@@ -414,300 +411,170 @@ statement = statements.statement
 OURS = "a number of another implementation of ours; seed 0"
 
 C1 = statement("C1", "With one sample a step, Adam leaves the $\\ell_\\infty$ direction on Gaussian data, whatever the order.", "Figure 1",
-    source="paper", saw="in 30 runs the cosine to $\\hat w_2$ exceeds the one to $\\hat w_\\infty$ (differences {a}); it never reaches one: {b}")  # fmt: skip
-
+    source="paper",
+    saw="in 30 runs the cosine to $\\hat w_2$ exceeds the one to $\\hat w_\\infty$ (differences {a}); it never reaches one: {b}")
 
 @C1.check("a", at_least=0.0, shape=(30,), basis="statement", why="the sign of a difference, in every run")
 def nearer_to_l2(study):
     """Cosine of the increment to the ℓ2 direction less the one to the ℓ∞ direction; ten data sets, three orders"""
     ends = [[run.increment() for run in runs] for runs in study.one_sample.values()]
     return np.concatenate([gap(w, study.linf) - gap(w, study.l2) for w in ends])
+nearer_to_l2.control("the square of the summed gradient in v")(
+    lambda study: np.tile(gap(study.square_of_the_sum, study.linf) - gap(study.square_of_the_sum, study.l2), 3))
 
-
-@nearer_to_l2.control("the square of the summed gradient in v")
-def _(study):
-    return np.tile(gap(study.square_of_the_sum, study.linf) - gap(study.square_of_the_sum, study.l2), 3)
-
-
-@C1.check(
-    "b", at_most=0.99, shape=(30,), basis="statement", why="near is not equal: an angle of 8 degrees or more remains"
-)
+@C1.check("b", at_most=0.99, shape=(30,), basis="statement", why="near is not equal: an angle of 8 degrees or more remains")
 def not_quite_l2(study):
     """Cosine of the increment to the ℓ2 direction; ten data sets, three orders"""
     return np.concatenate([1 - gap([r.increment() for r in runs], study.l2) for runs in study.one_sample.values()])
-
-
-@not_quite_l2.control("the division by √v left out")
-def _(study):
-    return np.tile(1 - gap(study.descent, study.l2), 3)
-
+not_quite_l2.control("the division by √v left out")(lambda study: np.tile(1 - gap(study.descent, study.l2), 3))
 
 @C1.check("c", approx=(0.812, 0.811, 0.809), shape=(3,), within=0.002, basis="second", why=OURS)
 def mean_cosines(study):
     """Mean cosine to the ℓ∞ direction over ten data sets: fixed order, new orders, drawn with replacement"""
     study.needs(seed=0)
     return [1 - gap([r.increment() for r in runs], study.linf).mean() for runs in study.one_sample.values()]
-
-
-@mean_cosines.control("the square of the summed gradient in v")
-def _(study):
-    return [1 - gap(study.square_of_the_sum, study.linf).mean()] * 3
-
+mean_cosines.control("the square of the summed gradient in v")(lambda study: [1 - gap(study.square_of_the_sum, study.linf).mean()] * 3)
 
 C2 = statement("C2", "With full batches Adam takes sign steps, where the gradient is not small beside the step size.", "Proposition 2.5",
-    source="paper", saw="the median coordinate's distance to a sign falls like $t$ to the power {a}; distance times gradient, at worst, to the power {b} (the step size: $-0.8$)")  # fmt: skip
-
+    source="paper",
+    saw="the median coordinate's distance to a sign falls like $t$ to the power {a}; distance times gradient, at worst, to the power {b} (the step size: $-0.8$)")
 
 @C2.check("a", at_most=-0.6, basis="statement", why="nearly as fast as the step size, t^-0.8, or faster")
 def median_distance(study):
     """Log-log slope in t of the median over coordinates of |m/√v − sign ∇L|, a = 0.8"""
     times, distances, _ = study.signs[10]
     return np.polyfit(np.log(times), np.log(np.median(distances, axis=1)), 1)[0]
-
-
 @median_distance.control("one sample a step")
 def _(study):
     times, distances, _ = study.signs[1]
     return np.polyfit(np.log(times), np.log(np.median(distances, axis=1)), 1)[0]
 
-
-@C2.check(
-    "b",
-    slope=-0.8,
-    within=0.1,
-    basis="exact",
-    why="a Taylor step: |m/√v − sign ∇L| · |∇L| / L is of the order of the step size",
-)
+@C2.check("b", slope=-0.8, within=0.1, basis="exact", why="a Taylor step: |m/√v − sign ∇L| · |∇L| / L is of the order of the step size")
 def distance_times_gradient(study):
     """Largest coordinate of |m/√v − sign ∇L| · |∇L| / L against t"""
     times, distances, gradients = study.signs[10]
     return times, (distances * gradients).max(axis=1)
-
-
 @distance_times_gradient.control("one sample a step")
 def _(study):
     times, distances, gradients = study.signs[1]
     return times, (distances * gradients).max(axis=1)
-
 
 @C2.check("c", approx=(0.112, 0.0228, 0.0057, 0.0016), shape=(4,), within=5e-4, basis="second", why=OURS)
 def margin_gaps(study):
     """What is missing to the best ℓ∞ margin after 10³, 10⁴, 10⁵, 10⁶ steps with full batches, a = 0.5"""
     study.needs(seed=0)
     return study.linf_gaps
-
-
 @margin_gaps.control("ε = 10⁻⁸ in the denominator")
 def _(study):
     run = psa.adam(study.X, num_steps=10**6, batch_size=10, eps=1e-8, record=DECADES)
     return [1 - linf_ratio(study.X, w) for w in at(run, DECADES)]
 
-
 C3 = statement("C3", "An epoch of one-sample Adam follows a recurrence in the epoch's first gradients, up to an error that vanishes.",
-    "Proposition 2.5", source="paper", saw="the error falls like the epoch number to the power {a} for $a = 0.5$, {b} for $a = 0.8$")  # fmt: skip
+    "Proposition 2.5", source="paper", saw="the error falls like the epoch number to the power {a} for $a = 0.5$, {b} for $a = 0.8$")
 
-
-@C3.check(
-    "a",
-    slope=-0.5,
-    within=0.05,
-    basis="exact",
-    why="a Taylor step: the error is of the order of the step size; betas (0.5, 0.9)",
-)
+@C3.check("a", slope=-0.5, within=0.05, basis="exact", why="a Taylor step: the error is of the order of the step size; betas (0.5, 0.9)")
 def recurrence_error(study):
     """Largest coordinate of the error of an epoch's displacement against the epoch's number, a = 0.5"""
     return study.recurrence[0.5]
+recurrence_error.control("ages counted from the oldest gradient")(lambda study: study.epoch_errors((0.5, 0.9), 0.5, newest_first=False))
 
-
-@recurrence_error.control("ages counted from the oldest gradient")
-def _(study):
-    return study.epoch_errors((0.5, 0.9), 0.5, newest_first=False)
-
-
-@C3.check(
-    "b",
-    slope=-0.8,
-    within=0.05,
-    basis="exact",
-    why="a Taylor step: the error is of the order of the step size; betas (0.9, 0.95)",
-)
+@C3.check("b", slope=-0.8, within=0.05, basis="exact", why="a Taylor step: the error is of the order of the step size; betas (0.9, 0.95)")
 def faster_recurrence_error(study):
     """The same for a = 0.8"""
     return study.recurrence[0.8]
+faster_recurrence_error.control("the correction for the geometric series of β₁ left out")(
+    lambda study: study.epoch_errors(BETAS, 0.8, factor=1 - 0.9**10))
 
+C4 = statement("C4", "Where all coordinates of a sample have the same size, one-sample Adam goes to $\\hat w_2$ exactly.",
+    "Corollary 3.2, Theorem 3.3", source="paper",
+    saw="$1-\\cos$ is {a} for three data sets, four pairs of betas; with new orders it vanishes like $T$ to the power {b} and $\\eta_0$ to the power {c}")
 
-@faster_recurrence_error.control("the correction for the geometric series of β₁ left out")
-def _(study):
-    return study.epoch_errors(BETAS, 0.8, factor=1 - 0.9**10)
-
-
-C4 = statement("C4", "Where all coordinates of a sample have the same size, one-sample Adam goes to $\\hat w_2$ exactly.", "Corollary 3.2, Theorem 3.3",
-    source="paper", saw="$1-\\cos$ is {a} for three data sets, four pairs of betas; with new orders it vanishes like $T$ to the power {b} and $\\eta_0$ to the power {c}")  # fmt: skip
-
-
-@C4.check(
-    "a",
-    at_most=1e-9,
-    shape=(12,),
-    basis="statement",
-    why="a limit, seen late; what remains is of the order of the squared step size",
-)
+@C4.check("a", at_most=1e-9, shape=(12,), basis="statement", why="a limit, seen late; what remains is of the order of the squared step size")
 def equal_sizes_to_l2(study):
     """One minus the cosine of the increment to the ℓ2 direction, fixed order; four pairs of betas, three data sets"""
-    return np.concatenate(
-        [
-            gap(study.increments(study.equal, betas=b, num_steps=max(study.num_steps, 10**6)), study.equal_l2)
-            for b in PAIRS
-        ]
-    )
-
-
-@equal_sizes_to_l2.control("all ten samples in one batch")
-def _(study):
-    return np.concatenate([gap(study.increments(study.equal, betas=b, batch_size=10), study.equal_l2) for b in PAIRS])
-
+    return np.concatenate([gap(study.increments(study.equal, betas=b, num_steps=max(study.num_steps, 10**6)), study.equal_l2) for b in PAIRS])
+equal_sizes_to_l2.control("all ten samples in one batch")(
+    lambda study: np.concatenate([gap(study.increments(study.equal, betas=b, batch_size=10), study.equal_l2) for b in PAIRS]))
 
 NOISE = "margins pull a random walk of steps η_T back: its variance over τ² is η_T/τ² ∝ T^-1.5/η₀; few random orders"
-
 
 @C4.check("b", slope=-1.5, within=0.25, basis="exact", why=NOISE)
 def shuffled_by_steps(study):
     """Mean of the same for a new order in every epoch, against the number of steps T; betas (0.5, 0.5), three data sets, four seeds"""
     return study.shuffled_by_steps(order="reshuffled", betas=SHORT)
-
-
-@shuffled_by_steps.control("all ten samples in one batch")
-def _(study):
-    return study.shuffled_by_steps(batch_size=10)
-
+shuffled_by_steps.control("all ten samples in one batch")(lambda study: study.shuffled_by_steps(batch_size=10))
 
 @C4.check("c", slope=-1.0, within=0.25, basis="exact", why=NOISE)
 def shuffled_by_rate(study):
     """The same against the step size η₀; three data sets, two seeds"""
     return study.shuffled_by_rate(order="reshuffled", betas=SHORT)
-
-
-@shuffled_by_rate.control("all ten samples in one batch")
-def _(study):
-    return study.shuffled_by_rate(batch_size=10, num_steps=20_000)
-
+shuffled_by_rate.control("all ten samples in one batch")(lambda study: study.shuffled_by_rate(batch_size=10, num_steps=20_000))
 
 @C4.check("d", at_most=1e-5, shape=(12,), basis="statement", why="a limit; the noise of drawn samples remains")
 def drawn_to_l2(study):
     """One minus the cosine of the increment to the ℓ2 direction, samples drawn with replacement"""
-    return np.concatenate(
-        [gap(study.increments(study.equal, betas=b, order="replacement"), study.equal_l2) for b in PAIRS]
-    )
-
-
+    return np.concatenate([gap(study.increments(study.equal, betas=b, order="replacement"), study.equal_l2) for b in PAIRS])
 @drawn_to_l2.control("ten drawn samples summed before they are squared")
 def _(study):
     options = {"batch_size": 10, "num_steps": 100_000, "order": "replacement"}
     return np.concatenate([gap(study.increments(study.equal, betas=b, **options), study.equal_l2) for b in PAIRS])
 
-
 C5 = statement("C5", "As $\\beta_2 \\to 1$, one-sample Adam becomes AdamProxy.", "Proposition 4.1", source="paper",
-    saw="the error of an epoch's displacement, at late epochs, is proportional to $1-\\beta_2$ to the power {a}; the angle of the limits to the power {b}")  # fmt: skip
-
+    saw="the error of an epoch's displacement, at late epochs, is proportional to $1-\\beta_2$ to the power {a}; the angle of the limits to the power {b}")
 
 @C5.check("a", slope=1.0, within=0.05, basis="exact", why="the first Taylor term of β₂ʲ")
 def proxy_error(study):
     """Largest error of AdamProxy's displacement as the epochs tend to infinity, against 1 − β₂ = 0.1 … 10⁻⁵"""
     return study.proxy_errors()
-
-
-@proxy_error.control("absolute values summed in place of squares")
-def _(study):
-    return study.proxy_errors(sum_of_sizes)
-
+proxy_error.control("absolute values summed in place of squares")(lambda study: study.proxy_errors(sum_of_sizes))
 
 @C5.check("b", slope=1.0, within=0.05, basis="exact", why="the first Taylor term of β₂ʲ")
 def angle_to_the_proxy(study):
     """Angle between the limits at β₂ = 0.95 … 0.9999 and AdamProxy's, against 1 − β₂"""
     return study.proxy_angles(study.points[0])
-
-
-@angle_to_the_proxy.control("absolute values summed in place of squares")
-def _(study):
-    return study.proxy_angles(fixed_point(study.X, sum_of_sizes)[1])
-
+angle_to_the_proxy.control("absolute values summed in place of squares")(
+    lambda study: study.proxy_angles(fixed_point(study.X, sum_of_sizes)[1]))
 
 C6 = statement("C6", "AdamProxy drives the loss to zero.", "Proposition 4.3", source="paper",
-    saw="$\\log L$ falls linearly in $\\tau = \\sum_t \\eta_t$, at {a} of the rate that the fixed point predicts")  # fmt: skip
+    saw="$\\log L$ falls linearly in $\\tau = \\sum_t \\eta_t$, at {a} of the rate that the fixed point predicts")
 
-
-@C6.check(
-    "a",
-    approx=1.0,
-    within=1e-3,
-    basis="exact",
-    why="the common gain of margin at the fixed point; the transient, over τ, remains",
-)
+@C6.check("a", approx=1.0, within=1e-3, basis="exact", why="the common gain of margin at the fixed point; the transient, over τ, remains")
 def loss_rate(study):
     """Rate at which log L falls between 10⁴ and 10⁶ steps, over the least gain of margin at the fixed point"""
     return rate_of(study, study.proxy)
-
-
-@loss_rate.control("the division by the root of the squares left out")
-def _(study):
-    return rate_of(study, psa.gradient_descent(study.X, num_steps=10**5, record=[10**4], decay=0.5))
-
+loss_rate.control("the division by the root of the squares left out")(
+    lambda study: rate_of(study, psa.gradient_descent(study.X, num_steps=10**5, record=[10**4], decay=0.5)))
 
 def rate_of(study, run):
     ends = np.array([10**4, run.steps[-1]])
     fall = -np.diff(geometry.log_loss(study.X, at(run, ends))) / np.diff(elapsed(ends))
     return float(fall[0] / (study.X @ study.points[0]).min())
 
-
 C7 = statement("C7", "AdamProxy ends in a direction $\\hat w_c$ whose weights are their own dual, $c = T(c)$.", "Theorem 4.8, Algorithm 3",
-    source="paper", saw="$1-\\cos$ is {a} on ten data sets, {b} for one-sample Adam at $\\beta_2 = 0.999$; four starts of $T$ end within {e}")  # fmt: skip
-
+    source="paper",
+    saw="$1-\\cos$ is {a} on ten data sets, {b} for one-sample Adam at $\\beta_2 = 0.999$; four starts of $T$ end within {e}")
 
 @C7.check("a", at_most=1e-6, shape=(10,), basis="statement", why="a limit, seen after 100 000 steps")
 def proxy_to_the_fixed_point(study):
     """One minus the cosine between AdamProxy's increment and the fixed point, ten data sets"""
     return gap(study.proxies, study.points)
+proxy_to_the_fixed_point.control("absolute values summed in place of squares")(
+    lambda study: gap(study.proxies, [fixed_point(X, sum_of_sizes)[1] for X in study.sets]))
 
-
-@proxy_to_the_fixed_point.control("absolute values summed in place of squares")
-def _(study):
-    return gap(study.proxies, [fixed_point(X, sum_of_sizes)[1] for X in study.sets])
-
-
-@C7.check(
-    "b",
-    at_most=1e-7,
-    basis="statement",
-    why="a limit; an angle of the order of 1 − β₂ and the squared step size remain",
-)
+@C7.check("b", at_most=1e-7, basis="statement", why="a limit; an angle of the order of 1 − β₂ and the squared step size remain")
 def adam_to_the_fixed_point(study):
     """The same for one-sample Adam at β₂ = 0.999, first data set"""
     return geometry.misalignment(study.slow_memory, study.points[0])
+adam_to_the_fixed_point.control("absolute values summed in place of squares")(
+    lambda study: geometry.misalignment(study.slow_memory, fixed_point(study.X, sum_of_sizes)[1]))
 
-
-@adam_to_the_fixed_point.control("absolute values summed in place of squares")
-def _(study):
-    return geometry.misalignment(study.slow_memory, fixed_point(study.X, sum_of_sizes)[1])
-
-
-@C7.check(
-    "c",
-    approx=(0.0906, 0.1829, 0.0587, 0.0563, 0.0905, 0.0467, 0.1841, 0.1312, 0.0688, 0.0902),
-    shape=(10,),
-    within=1e-4,
-    basis="second",
-    why=OURS,
-)
+@C7.check("c", approx=(0.0906, 0.1829, 0.0587, 0.0563, 0.0905, 0.0467, 0.1841, 0.1312, 0.0688, 0.0902), shape=(10,), within=1e-4,
+    basis="second", why=OURS)
 def dual_weights(study):
     """The fixed point c of the first data set"""
     study.needs(seed=0)
     return psa.adam_fixed_point(study.X).dual
-
-
-@dual_weights.control("absolute values summed in place of squares")
-def _(study):
-    return fixed_point(study.X, sum_of_sizes)[0]
-
+dual_weights.control("absolute values summed in place of squares")(lambda study: fixed_point(study.X, sum_of_sizes)[0])
 
 @C7.check("d", approx=(0.99257, 0.99772, 0.99929, 0.99977), shape=(4,), within=2e-5, basis="second", why=OURS)
 def mahalanobis_margins(study):
@@ -716,234 +583,133 @@ def mahalanobis_margins(study):
     scale = root_of_squares(fixed_point(study.X)[0][:, None] * study.X)
     best = geometry.margin(study.X, study.points[0], scale=scale)
     return geometry.margin(study.X, at(study.proxy, DECADES), scale=scale) / best
+mahalanobis_margins.control("the Euclidean norm in place of M(c)")(
+    lambda study: geometry.margin(study.X, at(study.proxy, DECADES)) / geometry.l2_max_margin(study.X).margin)
 
-
-@mahalanobis_margins.control("the Euclidean norm in place of M(c)")
-def _(study):
-    return geometry.margin(study.X, at(study.proxy, DECADES)) / geometry.l2_max_margin(study.X).margin
-
-
-@C7.check(
-    "e",
-    at_most=1e-9,
-    basis="statement",
-    why="one point from every start, to the tolerance of the iteration over its rate",
-)
+@C7.check("e", at_most=1e-9, basis="statement", why="one point from every start, to the tolerance of the iteration over its rate")
 def survey(study):
     """Largest distance between the fixed points that four starts reach, on random separable problems"""
     return study.survey.max()
+survey.control("entries of few sizes, where there are two fixed points")(lambda study: np.abs(np.subtract(*study.two_points)).sum())
 
-
-@survey.control("entries of few sizes, where there are two fixed points")
-def _(study):
-    return np.abs(np.subtract(*study.two_points)).sum()
-
-
-C8 = statement("C8", "The norm is Euclidean where all coordinates of a sample have one size; on shifted-diagonal data the limit is $\\hat w_\\infty$.",
-    "Section 4 (wording reconstructed)", source="paper", saw="$1-\\cos$ of the fixed points {a} and {b}; a run arrives to {c}")  # fmt: skip
-
+C8 = statement("C8",
+    "The norm is Euclidean where all coordinates of a sample have one size; on shifted-diagonal data the limit is $\\hat w_\\infty$.",
+    "Section 4 (wording reconstructed)", source="paper", saw="$1-\\cos$ of the fixed points {a} and {b}; a run arrives to {c}")
 
 @C8.check("a", at_most=1e-12, shape=(3,), basis="exact", why="M(c) is a multiple of the identity: rounding remains")
 def equal_sizes_fixed_point(study):
     """One minus the cosine between fixed point and ℓ2 direction, three data sets of equal sizes"""
     return gap([psa.adam_fixed_point(X).direction for X in study.equal], study.equal_l2)
+equal_sizes_fixed_point.control("uniform shares, not those of the dual problem")(
+    lambda study: gap([X.sum(axis=0) / root_of_squares(X) for X in study.equal], study.equal_l2))
 
-
-@equal_sizes_fixed_point.control("uniform shares, not those of the dual problem")
-def _(study):
-    return gap([X.sum(axis=0) / root_of_squares(X) for X in study.equal], study.equal_l2)
-
-
-@C8.check(
-    "b", at_most=1e-12, basis="exact", why="the optimality conditions hold at c = e₁ in closed form: rounding remains"
-)
+@C8.check("b", at_most=1e-12, basis="exact", why="the optimality conditions hold at c = e₁ in closed form: rounding remains")
 def diagonal_fixed_point(study):
     """One minus the cosine between (1, …, 1) and the fixed point that the first corner starts from"""
     return geometry.misalignment(psa.adam_fixed_point(DIAGONAL, start=np.eye(10)[0]).direction, np.ones(10))
-
-
-@diagonal_fixed_point.control("uniform shares, not those of the dual problem")
-def _(study):
-    return geometry.misalignment(DIAGONAL.sum(axis=0) / root_of_squares(DIAGONAL), np.ones(10))
-
+diagonal_fixed_point.control("uniform shares, not those of the dual problem")(
+    lambda study: geometry.misalignment(DIAGONAL.sum(axis=0) / root_of_squares(DIAGONAL), np.ones(10)))
 
 @C8.check("c", at_most=1e-3, basis="statement", why="a limit that iterates approach like 1/τ², seen after 10⁶ steps")
 def diagonal_run(study):
     """One minus the cosine between (1, …, 1) and one-sample Adam's weights"""
     return geometry.misalignment(psa.adam(DIAGONAL, num_steps=10**6).weights[-1], np.ones(10))
+diagonal_run.control("the division by √v left out")(
+    lambda study: geometry.misalignment(psa.gradient_descent(DIAGONAL, num_steps=100_000).weights[-1], np.ones(10)))
 
-
-@diagonal_run.control("the division by √v left out")
-def _(study):
-    return geometry.misalignment(psa.gradient_descent(DIAGONAL, num_steps=100_000).weights[-1], np.ones(10))
-
-
-C9 = statement("C9", "Signum keeps the $\\ell_\\infty$ bias at every batch size, once its memory is long enough.", "Theorem 5.1", source="paper",
-    saw="one sample a step attains of the best margin: {a}; at $\\beta = 0.99$ batches of 1, 2, 5, 10 attain {b}")  # fmt: skip
-
+C9 = statement("C9", "Signum keeps the $\\ell_\\infty$ bias at every batch size, once its memory is long enough.", "Theorem 5.1",
+    source="paper", saw="one sample a step attains of the best margin: {a}; at $\\beta = 0.99$ batches of 1, 2, 5, 10 attain {b}")
 
 @C9.check("a", order=tuple(f"β = {b:g}" for b in SIGNUM_BETAS), basis="statement", why="grows towards the limit 1")
 def signum_order(study):
     """Share of the best ℓ∞ margin that Signum attains with one sample a step, fixed order"""
     study.needs(num_steps=10**6)
     return {f"β = {b:g}": value for b, value in zip(SIGNUM_BETAS, study.signum[:, 0], strict=True)}
+signum_order.control("the sign of each gradient, then the average")(lambda study: {f"β = {b:g}": study.signum[0, 0] for b in SIGNUM_BETAS})
 
-
-@signum_order.control("the sign of each gradient, then the average")
-def _(study):
-    return {f"β = {b:g}": study.signum[0, 0] for b in SIGNUM_BETAS}
-
-
-@C9.check(
-    "b", at_least=0.998, shape=(4,), basis="statement", why="within any δ of the best for β near 1; here δ = 0.002"
-)
+@C9.check("b", at_least=0.998, shape=(4,), basis="statement", why="within any δ of the best for β near 1; here δ = 0.002")
 def signum_margin(study):
     """The same at β = 0.99 for batches of 1, 2, 5 and 10"""
     return study.signum[3, [0, 3, 4, 5]]
+signum_margin.control("the sign of each gradient, then the average")(lambda study: study.signum[0, [0, 3, 4, 5]])
 
-
-@signum_margin.control("the sign of each gradient, then the average")
-def _(study):
-    return study.signum[0, [0, 3, 4, 5]]
-
-
-TABLE = (
-    (0.105, 0.242, 0.563, 1),
-    (0.541, 0.726, 0.930, 1),
-    (0.918, 0.982, 0.995, 1),
-    (0.9989, 0.9999, 1, 1),
-    (0.9997, 0.9999, 1, 1),
-)
-
+TABLE = ((0.105, 0.242, 0.563, 1), (0.541, 0.726, 0.930, 1), (0.918, 0.982, 0.995, 1), (0.9989, 0.9999, 1, 1), (0.9997, 0.9999, 1, 1))
 
 @C9.check("c", approx=TABLE, shape=(5, 4), within=0.003, basis="second", why=OURS)
 def signum_table(study):
     """The same for β = 0, 0.5, 0.9, 0.99, 0.999 (rows) and batches of 1, 2, 5, 10 (columns)"""
     study.needs(seed=0, num_steps=10**6)
     return study.signum[:, [0, 3, 4, 5]]
+signum_table.control("the sign of each gradient, then the average")(lambda study: np.tile(study.signum[0, [0, 3, 4, 5]], (5, 1)))
 
+C10 = statement("C10",
+    "Batches lead from the one limit to the other; with half of the samples a step Adam is still far from $\\hat w_\\infty$.", "Figure 6",
+    source="paper", saw="cosine to $\\hat w_\\infty$ by batch size: {a}")
 
-@signum_table.control("the sign of each gradient, then the average")
-def _(study):
-    return np.tile(study.signum[0, [0, 3, 4, 5]], (5, 1))
-
-
-C10 = statement("C10", "Batches lead from the one limit to the other; with half of the samples a step Adam is still far from $\\hat w_\\infty$.", "Figure 6",
-    source="paper", saw="cosine to $\\hat w_\\infty$ by batch size: {a}")  # fmt: skip
-
-
-@C10.check(
-    "a",
-    order=tuple(f"b = {b}" for b in SIZES),
-    within=0.005,
-    basis="statement",
-    why="neighbours differ by more than the noise of a run",
-)
+@C10.check("a", order=tuple(f"b = {b}" for b in SIZES), within=0.005, basis="statement", why="neighbours differ by more than the noise of a run")
 def batch_order(study):
     """Cosine of the increment to the ℓ∞ direction, fixed order"""
     return {f"b = {b}": geometry.cosine(w, study.linf[0]) for b, w in study.by_batch_size["cyclic"].items()}
-
-
 @batch_order.control("the division by √v left out")
 def _(study):
     runs = {b: psa.gradient_descent(study.X, num_steps=100_000, batch_size=b) for b in SIZES}
     return {f"b = {b}": geometry.cosine(run.increment(), study.linf[0]) for b, run in runs.items()}
 
-
-@C10.check(
-    "b",
-    at_most=0.9,
-    shape=(6,),
-    basis="statement",
-    why="far: an angle of 25 degrees or more; at most half of the samples a step",
-)
+@C10.check("b", at_most=0.9, shape=(6,), basis="statement", why="far: an angle of 25 degrees or more; at most half of the samples a step")
 def half_batches(study):
     """The same for batches of 1, 2 and 5, fixed order and new orders"""
     return [geometry.cosine(ends[b], study.linf[0]) for ends in study.by_batch_size.values() for b in SIZES[:3]]
-
-
-@half_batches.control("the square of the full gradient in v")
-def _(study):
-    return [geometry.cosine(study.full_batch[0].increment(), study.linf[0])] * 6
-
+half_batches.control("the square of the full gradient in v")(
+    lambda study: [geometry.cosine(study.full_batch[0].increment(), study.linf[0])] * 6)
 
 C10_TABLE = ((0.9735, 0.9544, 0.9027, 0.7447), (0.9734, 0.9769, 0.9670, 0.7447))
-
 
 @C10.check("c", approx=C10_TABLE, shape=(2, 4), within=0.003, basis="second", why=OURS)
 def batch_table(study):
     """Cosine to the ℓ2 direction for batches of 1, 2, 5, 10: fixed order, new orders"""
     study.needs(seed=0)
     return [[geometry.cosine(w, study.l2[0]) for w in ends.values()] for ends in study.by_batch_size.values()]
+batch_table.control("the division by √v left out")(lambda study: np.full((2, 4), 1 - gap(study.descent, study.l2)[0]))
 
-
-@batch_table.control("the division by √v left out")
-def _(study):
-    return np.full((2, 4), 1 - gap(study.descent, study.l2)[0])
-
-
-C11 = statement("C11", "The limit on such data does not depend on step sizes; outside $\\beta_1 \\le \\beta_2$ nothing is promised.", "Theorem 3.3",
-    source="paper", saw="the angle falls like $1/\\tau$ ($1-\\cos$ to the power {a}); exponent 0.3 arrives too ({b}), exponent 1 is on its way ({e}); at betas (0.95, 0.5) a run explodes to {c} in 100 steps, smaller steps do not ({d})")  # fmt: skip
-
+C11 = statement("C11", "The limit on such data does not depend on step sizes; outside $\\beta_1 \\le \\beta_2$ nothing is promised.",
+    "Theorem 3.3", source="paper",
+    saw="the angle falls like $1/\\tau$ ($1-\\cos$ to the power {a}); exponent 0.3 arrives too ({b}), exponent 1 is on its way ({e}); at betas (0.95, 0.5) a run explodes to {c} in 100 steps, smaller steps do not ({d})")
 
 def powers_of_time(study, against=elapsed):
     ends = np.unique(np.geomspace(study.num_steps // 10, study.num_steps, 50).astype(int) // 10 * 10)
     runs = [[psa.adam(X, num_steps=ends[-1], decay=a, record=ends) for X in study.equal] for a in (0.5, 0.8)]
-    return [[power_against(against(ends, decay=a), geometry.misalignment(r.weights, w)) for r, w in zip(row, study.equal_l2, strict=True)]
-            for a, row in zip((0.5, 0.8), runs, strict=True)]  # fmt: skip
+    return [
+        [power_against(against(ends, decay=a), geometry.misalignment(r.weights, w)) for r, w in zip(row, study.equal_l2, strict=True)]
+        for a, row in zip((0.5, 0.8), runs, strict=True)
+    ]
 
-
-@C11.check(
-    "a",
-    approx=-2.0,
-    within=0.01,
-    shape=(2, 3),
-    basis="exact",
-    why="w = v(τ + s) + const: terms beyond the fitted s are of relative order 1/τ²",
-)
+@C11.check("a", approx=-2.0, within=0.01, shape=(2, 3), basis="exact",
+    why="w = v(τ + s) + const: terms beyond the fitted s are of relative order 1/τ²")
 def power_of_time(study):
     """Power of τ with which 1 − cos(w, ŵ₂) falls over the last decade, origin fitted; a = 0.5 and 0.8, three data sets"""
     return powers_of_time(study)
-
-
-@power_of_time.control("the number of steps in place of τ")
-def _(study):
-    return powers_of_time(study, against=lambda steps, decay: steps.astype(float))
-
+power_of_time.control("the number of steps in place of τ")(
+    lambda study: powers_of_time(study, against=lambda steps, decay: steps.astype(float)))
 
 @C11.check("b", at_most=1e-6, shape=(3,), basis="statement", why="a limit; the squared step size remains")
 def small_exponent(study):
     """One minus the cosine of the increment to the ℓ2 direction for a = 0.3, three data sets"""
     return gap(study.increments(study.equal, decay=0.3), study.equal_l2)
-
-
-@small_exponent.control("all ten samples in one batch")
-def _(study):
-    return gap(study.increments(study.equal, decay=0.3, batch_size=10), study.equal_l2)
-
+small_exponent.control("all ten samples in one batch")(
+    lambda study: gap(study.increments(study.equal, decay=0.3, batch_size=10), study.equal_l2))
 
 def slowest(study, size):
     """Mean gap of the weights after a hundredth, a tenth and all of the steps for a = 1, η₀ = 1, where τ grows like ln T."""
     ends = study.num_steps // np.array([100, 10, 1])
-    runs = [
-        psa.adam(X, num_steps=ends[-1], decay=1.0, learning_rate=1.0, batch_size=size, record=ends) for X in study.equal
-    ]
+    runs = [psa.adam(X, num_steps=ends[-1], decay=1.0, learning_rate=1.0, batch_size=size, record=ends) for X in study.equal]
     gaps = [geometry.misalignment(at(r, ends), w) for r, w in zip(runs, study.equal_l2, strict=True)]
     return dict(zip(("T/100", "T/10", "T"), np.mean(gaps, axis=0), strict=True))
 
-
-@C11.check(
-    "e", order=("T", "T/10", "T/100"), within=1e-4, basis="statement", why="on its way: after 10⁶ steps τ is 13 only"
-)
+@C11.check("e", order=("T", "T/10", "T/100"), within=1e-4, basis="statement", why="on its way: after 10⁶ steps τ is 13 only")
 def largest_exponent(study):
     """Mean over three data sets of 1 − cos(w, ŵ₂) for a = 1, η₀ = 1"""
     return slowest(study, 1)
-
-
-@largest_exponent.control("all ten samples in one batch")
-def _(study):
-    return slowest(study, 10)
-
+largest_exponent.control("all ten samples in one batch")(lambda study: slowest(study, 10))
 
 @C11.check("c", at_least=1e6, basis="statement", why="an explosion, by orders of magnitude")
 def explosion(study):
@@ -951,18 +717,12 @@ def explosion(study):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the one that says that updates are unbounded
         return np.abs(psa.adam(study.equal[0], num_steps=100, betas=(0.95, 0.5)).weights[-1]).max()
-
-
-@explosion.control("v that never falls (AMSGrad)")
-def _(study):
-    return np.abs(largest_v(study.equal[0], 100)).max()
-
+explosion.control("v that never falls (AMSGrad)")(lambda study: np.abs(largest_v(study.equal[0], 100)).max())
 
 @C11.check("d", at_most=1e-6, shape=(2,), basis="statement", why="a limit; the squared step size remains")
 def no_explosion(study):
     """One minus the cosine of the increment to the ℓ2 direction at the same betas, for η₀ = 0.01 and for a = 0.8"""
     return outside(study)
-
 
 def outside(study):
     with warnings.catch_warnings():
@@ -970,232 +730,122 @@ def outside(study):
         ways = ({"learning_rate": 0.01}, {"decay": 0.8})
         runs = [psa.adam(study.equal[0], num_steps=10**6, betas=(0.95, 0.5), **way).increment() for way in ways]
     return gap(runs, [study.equal_l2[0]] * 2)
-
-
 @no_explosion.control("the sign of the momentum in place of m/√v")
 def _(study):
-    runs = [
-        psa.signum(study.equal[0], num_steps=10**5, beta=0.95, learning_rate=r, decay=a)
-        for r, a in ((0.01, 0.5), (0.1, 0.8))
-    ]
+    runs = [psa.signum(study.equal[0], num_steps=10**5, beta=0.95, learning_rate=r, decay=a) for r, a in ((0.01, 0.5), (0.1, 0.8))]
     return gap([run.increment() for run in runs], [study.equal_l2[0]] * 2)
 
-
-C12 = statement("C12", "With full batches Adam goes to $\\hat w_\\infty$ if $\\varepsilon = 0$, and loses that bias for any other $\\varepsilon$.",
-    "Zhang et al. 2024; Wang et al. 2021", source="prior", saw="$1-\\cos$ is {a} without $\\varepsilon$; after 100 000 steps the cosines are {c}")  # fmt: skip
-
+C12 = statement("C12",
+    "With full batches Adam goes to $\\hat w_\\infty$ if $\\varepsilon = 0$, and loses that bias for any other $\\varepsilon$.",
+    "Zhang et al. 2024; Wang et al. 2021", source="prior",
+    saw="$1-\\cos$ is {a} without $\\varepsilon$; after 100 000 steps the cosines are {c}")
 
 @C12.check("a", at_most=5e-4, shape=(10,), basis="statement", why="a limit, seen late")
 def full_batch_to_linf(study):
     """One minus the cosine between the increment of full-batch Adam and the ℓ∞ direction, ten data sets"""
     return gap([run.increment() for run in study.full_batch], study.linf)
+full_batch_to_linf.control("ε = 10⁻⁸ in the denominator")(
+    lambda study: gap(study.increments(study.sets, batch_size=10, eps=1e-8), study.linf))
 
-
-@full_batch_to_linf.control("ε = 10⁻⁸ in the denominator")
-def _(study):
-    return gap(study.increments(study.sets, batch_size=10, eps=1e-8), study.linf)
-
-
-@C12.check(
-    "b",
-    at_least=0.999,
-    shape=(5,),
-    basis="statement",
-    why="a limit, seen after 100 000 steps at betas (0.9, 0.95); at (0.9, 0.999) it comes later",
-)
+@C12.check("b", at_least=0.999, shape=(5,), basis="statement",
+    why="a limit, seen after 100 000 steps at betas (0.9, 0.95); at (0.9, 0.999) it comes later")
 def full_batch_margins(study):
     """Share of the best ℓ∞ margin that the increment attains: three data sets of equal sizes, digits, clothes"""
-    return [
-        linf_ratio(X, study.adam(X, num_steps=100_000, batch_size=len(X)).increment())
-        for X in (*study.equal, *study.images)
-    ]
+    return [linf_ratio(X, study.adam(X, num_steps=100_000, batch_size=len(X)).increment()) for X in (*study.equal, *study.images)]
+full_batch_margins.control("one sample a step")(
+    lambda study: [linf_ratio(X, study.adam(X, num_steps=100_000).increment()) for X in (*study.equal, *study.images)])
 
-
-@full_batch_margins.control("one sample a step")
-def _(study):
-    return [linf_ratio(X, study.adam(X, num_steps=100_000).increment()) for X in (*study.equal, *study.images)]
-
-
-@C12.check(
-    "c",
-    order=("ε = 0.01", "ε = 0.0001", "ε = 1e-08", "ε = 0"),
-    within=0.01,
-    basis="statement",
-    why="the sooner ε counts, the more is lost",
-)
+@C12.check("c", order=("ε = 0.01", "ε = 0.0001", "ε = 1e-08", "ε = 0"), within=0.01, basis="statement", why="the sooner ε counts, the more is lost")
 def epsilon_order(study):
     """Cosine of the weights to the ℓ∞ direction after 100 000 steps with full batches"""
     return {f"ε = {e:g}": row[-1] for e, row in zip(EPS, study.epsilon[0], strict=True)}
+epsilon_order.control("the denominator without ε")(lambda study: {f"ε = {e:g}": study.epsilon[0][0, -1] for e in EPS})
 
-
-@epsilon_order.control("the denominator without ε")
-def _(study):
-    return {f"ε = {e:g}": study.epsilon[0][0, -1] for e in EPS}
-
-
-@C12.check(
-    "d",
-    approx=18.4,
-    within=5.0,
-    shape=(3,),
-    basis="exact",
-    why="exp(−z) = ε at z = 18.4; sums of ten and steps after that add less than 5",
-)
+@C12.check("d", approx=18.4, within=5.0, shape=(3,), basis="exact", why="exp(−z) = ε at z = 18.4; sums of ten and steps after that add less than 5")
 def epsilon_stall(study):
     """Least margin after 10³, 10⁴ and 10⁵ steps with ε = 10⁻⁸, where it stalls"""
     return study.epsilon[1][1, 1:]
+epsilon_stall.control("the denominator without ε")(lambda study: study.epsilon[1][0, 1:])
 
-
-@epsilon_stall.control("the denominator without ε")
-def _(study):
-    return study.epsilon[1][0, 1:]
-
-
-EPS_TABLE = (
-    (0.885, 0.949, 0.998, 0.9996),
-    (0.885, 0.912, 0.905, 0.900),
-    (0.885, 0.880, 0.871, 0.865),
-    (0.849, 0.837, 0.828, 0.820),
-)
-
+EPS_TABLE = ((0.885, 0.949, 0.998, 0.9996), (0.885, 0.912, 0.905, 0.900), (0.885, 0.880, 0.871, 0.865), (0.849, 0.837, 0.828, 0.820))
 
 @C12.check("e", approx=EPS_TABLE, shape=(4, 4), within=0.002, basis="second", why=OURS)
 def epsilon_table(study):
     """Cosine of the weights to the ℓ∞ direction for ε = 0, 10⁻⁸, 10⁻⁴, 10⁻² (rows) after 10², 10³, 10⁴, 10⁵ steps"""
     study.needs(seed=0)
     return study.epsilon[0]
+epsilon_table.control("the denominator without ε")(lambda study: np.tile(study.epsilon[0][0], (4, 1)))
 
+D1 = statement("D1", "At any betas and batches that stay together, the limit has equal gains of margin under the epoch's recurrence.",
+    "derived here", source="ours",
+    saw="$1-\\cos$ is {a} for three pairs of betas, {b} for batches of 2 and 5; on images it vanishes like the step size to the power {c}. AdamProxy misses this limit by {d} where $\\beta_2^N$ is small (100 samples, $\\beta_2 = 0.95$)")
 
-@epsilon_table.control("the denominator without ε")
-def _(study):
-    return np.tile(study.epsilon[0][0], (4, 1))
-
-
-D1 = statement("D1", "At any betas and batches that stay together, the limit has equal gains of margin under the epoch's recurrence.", "derived here",
-    source="ours", saw="$1-\\cos$ is {a} for three pairs of betas, {b} for batches of 2 and 5; on images it vanishes like the step size to the power {c}. AdamProxy misses this limit by {d} where $\\beta_2^N$ is small (100 samples, $\\beta_2 = 0.95$)")  # fmt: skip
-
-
-@D1.check(
-    "a", at_most=1e-7, shape=(3,), basis="statement", why="a limit, seen after 10⁶ steps; the squared step size remains"
-)
+@D1.check("a", at_most=1e-7, shape=(3,), basis="statement", why="a limit, seen after 10⁶ steps; the squared step size remains")
 def finite_betas(study):
     """One minus the cosine between the increment and the predicted limit; betas (0.9, 0.95), (0, 0.5), (0.5, 0.9)"""
     return gap(study.finite, [psa.adam_limit(study.X, betas=b).direction for b in FINITE])
+finite_betas.control("all ages alike, as in AdamProxy")(lambda study: gap(study.finite, [study.points[0]] * 3))
 
-
-@finite_betas.control("all ages alike, as in AdamProxy")
-def _(study):
-    return gap(study.finite, [study.points[0]] * 3)
-
-
-@D1.check(
-    "b",
-    at_most=7.5e-9,
-    shape=(2,),
-    basis="statement",
-    why="what single samples leave at this β₂; batches leave fewer steps an epoch",
-)
+@D1.check("b", at_most=7.5e-9, shape=(2,), basis="statement", why="what single samples leave at this β₂; batches leave fewer steps an epoch")
 def blocks(study):
     """One minus the cosine between the increment and the fixed point for batches of 2 and 5, β₂ = 0.999"""
     return gap(study.blocks, [psa.adam_fixed_point(study.X, batch_size=b).direction for b in (2, 5)])
+blocks.control("squares of single gradients, though batches hold several")(lambda study: gap(study.blocks, [study.points[0]] * 2))
 
-
-@blocks.control("squares of single gradients, though batches hold several")
-def _(study):
-    return gap(study.blocks, [study.points[0]] * 2)
-
-
-@D1.check(
-    "c",
-    approx=2.0,
-    within=0.1,
-    shape=(2,),
-    basis="exact",
-    why="the next order in the step size; steps 0.4 and 0.2, so that the transient is over",
-)
+@D1.check("c", approx=2.0, within=0.1, shape=(2,), basis="exact",
+    why="the next order in the step size; steps 0.4 and 0.2, so that the transient is over")
 def image_powers(study):
     """Power of the step size with which 1 − cos to the predicted limit vanishes: digits, clothes"""
     study.needs(num_steps=10**6)
     return study.powers([psa.adam_limit(X, betas=BETAS).direction for X in study.images])
-
-
-@image_powers.control("all ages alike, as in AdamProxy")
-def _(study):
-    return study.powers([psa.adam_fixed_point(X).direction for X in study.images])
-
+image_powers.control("all ages alike, as in AdamProxy")(
+    lambda study: study.powers([psa.adam_fixed_point(X).direction for X in study.images]))
 
 @D1.check("d", at_least=1e-3, basis="statement", why="more than 2.5 degrees")
 def many_samples(study):
     """One minus the cosine between AdamProxy's limit and the one at β₂ = 0.95, for many samples"""
     return study.many[0.95]
-
-
-@many_samples.control("a memory without end")
-def _(study):
-    return study.many[1 - 1e-9]
-
+many_samples.control("a memory without end")(lambda study: study.many[1 - 1e-9])
 
 D2 = statement("D2", "There can be two limits, and the start decides: three shifted-diagonal samples.", "derived here", source="ours",
-    saw="$T$ moves both points by {a}; the second has {b} of the best $\\ell_\\infty$ margin, and {c} runs from random starts reach the rarer one")  # fmt: skip
-
+    saw="$T$ moves both points by {a}; the second has {b} of the best $\\ell_\\infty$ margin, and {c} runs from random starts reach the rarer one")
 
 def moved(points):
     images = [geometry.mahalanobis_max_margin(TRIANGLE, root_of_squares(c[:, None] * TRIANGLE)).dual for c in points]
     return [np.abs(image - c).sum() for image, c in zip(images, points, strict=True)]
 
-
 @D2.check("a", at_most=1e-9, shape=(2,), basis="statement", why="fixed points; the tolerance of the iteration remains")
 def both_fixed(study):
     """Distance ‖T(c) − c‖₁ at the two points"""
     return moved(study.two_points)
-
-
 @both_fixed.control("mixtures of the two points")
 def _(study):
     first, second = study.two_points
     return moved([0.9 * first + 0.1 * second, 0.5 * first + 0.5 * second])
 
-
 @D2.check("b", approx=0.940, within=0.001, basis="second", why=OURS)
 def second_margin(study):
     """Share of the best ℓ∞ margin that the second point attains"""
-    return linf_ratio(
-        TRIANGLE, study.two_points[1] @ TRIANGLE / root_of_squares(study.two_points[1][:, None] * TRIANGLE)
-    )
-
-
-@second_margin.control("absolute values summed in place of squares")
-def _(study):
-    return linf_ratio(TRIANGLE, study.two_points[1] @ TRIANGLE / sum_of_sizes(study.two_points[1][:, None] * TRIANGLE))
-
+    return linf_ratio(TRIANGLE, study.two_points[1] @ TRIANGLE / root_of_squares(study.two_points[1][:, None] * TRIANGLE))
+second_margin.control("absolute values summed in place of squares")(
+    lambda study: linf_ratio(TRIANGLE, study.two_points[1] @ TRIANGLE / sum_of_sizes(study.two_points[1][:, None] * TRIANGLE)))
 
 @D2.check("c", at_least=1, basis="statement", why="a count")
 def both_reached(study):
     """Runs from random starts that end at the rarer point, β₂ = 0.999"""
     return study.ends(3.0).min()
+both_reached.control("starts at the origin")(lambda study: study.ends(0.0).min())
 
-
-@both_reached.control("starts at the origin")
-def _(study):
-    return study.ends(0.0).min()
-
-
-D3 = statement("D3", "On the exponential loss AdamProxy is multiplicative weights: shares follow the replicator equation.", "derived here", source="ours",
-    saw="after 5000 steps the shares differ by {a}")  # fmt: skip
-
+D3 = statement("D3", "On the exponential loss AdamProxy is multiplicative weights: shares follow the replicator equation.", "derived here",
+    source="ours", saw="after 5000 steps the shares differ by {a}")
 
 def shares_beside_replicator(study, loss, num_steps=5000):
     z = study.X @ psa.adam_proxy(study.X, num_steps=num_steps, learning_rate=0.01, decay=0.0, loss=loss).weights[-1]
     shares = np.exp(z.min() - z) / np.exp(z.min() - z).sum()
     return np.abs(shares - replicator(study.X, num_steps=num_steps, learning_rate=0.01)).max()
 
-
 @D3.check("a", at_most=1e-11, basis="exact", why="an identity; the rounding of 5000 steps remains")
 def replicator_identity(study):
     """Largest difference between the shares of AdamProxy's gradients and multiplicative weights"""
     return shares_beside_replicator(study, "exponential")
-
-
-@replicator_identity.control("the slopes of the logistic loss")
-def _(study):
-    return shares_beside_replicator(study, "logistic", num_steps=100)
+replicator_identity.control("the slopes of the logistic loss")(lambda study: shares_beside_replicator(study, "logistic", num_steps=100))
