@@ -412,15 +412,10 @@ def adam_limit(
 
     Raises
     ------
-    NotSeparableError, ValueError
-        As `adam_fixed_point`, or for betas outside [0, 1).
+    ValueError
+        As `adam_fixed_point` (which also tells of its warning), or for betas outside [0, 1).
     RuntimeError
         If the flow does not settle: then the method has no limit direction, or a degenerate one.
-
-    Warns
-    -----
-    UserWarning
-        As `adam_fixed_point`.
 
     Notes
     -----
@@ -471,23 +466,15 @@ class _Problem:
     @classmethod
     def of(cls, X: ArrayLike, y: ArrayLike | None, batch_size: int, start: ArrayLike | None) -> _Problem:
         X = geometry.as_samples(X, y)
-        X = np.asarray(
-            np.ldexp(X, -np.frexp(np.abs(X).max())[1])
-        )  # squares of the entries stay in range; directions do not change
+        X = np.asarray(np.ldexp(X, -np.frexp(np.abs(X).max())[1]))  # squares stay in range; directions do not change
         size = checks.divisor("batch_size", batch_size, len(X))
         weights = np.ones(len(X)) if start is None else np.asarray(start, dtype=np.float64)
         if weights.shape != (len(X),) or not np.all(weights >= 0) or not 0 < weights.sum() < np.inf:
             raise ValueError(f"start={start!r} must hold {len(X)} non-negative weights, one a sample, not all zero")
         _, index, group = np.unique(X, axis=0, return_index=True, return_inverse=True)
         group = np.argsort(np.argsort(index))[group.ravel()]  # rows in the order of their first appearance
-        batches = X.reshape(-1, size, X.shape[1])
-        return cls(
-            X[np.sort(index)],
-            group,
-            np.bincount(group).astype(float),
-            batches,
-            np.bincount(group, weights) / weights.sum(),
-        )
+        copies, start = np.bincount(group).astype(float), np.bincount(group, weights) / weights.sum()
+        return cls(X[np.sort(index)], group, copies, X.reshape(-1, size, X.shape[1]), start)
 
     def gradients(self, shares: Array) -> Array:
         """What each batch contributes, shape (K, d)."""
