@@ -3,11 +3,13 @@
 A statement is one sentence, of a paper or ours. Its checks measure something; a control is the same measurement made
 with a wrong method, and has to miss. Both are functions of a *study*, an object whose experiments are computed once:
 
-    C4 = statements.statement("C4", "The limit is the ℓ2 direction", "Theorem 3.3", source="paper", saw="1 − cos ≤ {a}")
+.. code-block:: python
+
+    C4 = statements.statement("C4", "The limit is the l2 direction", "Theorem 3.3", source="paper", saw="1 - cos <= {a}")
 
     @C4.check("a", at_most=1e-9, shape=(3,), basis="statement", why="a limit, seen after 1e6 steps")
     def gap(study):
-        "One minus the cosine to the ℓ2 direction"
+        "One minus the cosine to the l2 direction"
         return study.gaps
 
     @gap.control("all samples in one batch")
