@@ -473,8 +473,8 @@ class _Problem:
             raise ValueError(f"start={start!r} must hold {len(X)} non-negative weights, one a sample, not all zero")
         _, index, group = np.unique(X, axis=0, return_index=True, return_inverse=True)
         group = np.argsort(np.argsort(index))[group.ravel()]  # rows in the order of their first appearance
-        copies, start = np.bincount(group).astype(float), np.bincount(group, weights) / weights.sum()
-        return cls(X[np.sort(index)], group, copies, X.reshape(-1, size, X.shape[1]), start)
+        copies, shares = np.bincount(group).astype(float), np.bincount(group, weights) / weights.sum()
+        return cls(X[np.sort(index)], group, copies, X.reshape(-1, size, X.shape[1]), shares)
 
     def gradients(self, shares: Array) -> Array:
         """What each batch contributes, shape (K, d)."""
