@@ -233,6 +233,7 @@ def test_steadiness_is_a_table(pages):
 
 
 def test_source_links_name_file_and_lines(extension):
+    importlib.import_module("descentlab.geometry")
     theme = {"repository_url": "https://host/repository", "repository_branch": "main"}
     link = extension.source_link(theme, {"module": "descentlab.geometry", "fullname": "l2_max_margin"})
     path, first, last = re.fullmatch(r"https://host/repository/blob/main/(\S+)#L(\d+)-L(\d+)", link).groups()

@@ -787,6 +787,56 @@ def test_toys_agree_with_independent_values():
         lab.visit_modes("slow", num_steps=100)
 
 
+@cache
+def clothes():
+    found = data.load("fashion-mnist-12k")
+    return reference.small_images(found.inputs, found.targets, found.test_inputs, found.test_targets)
+
+
+def test_images_of_the_comparison_are_pooled_and_standardised():
+    loaded = lab.load_images("fashion-mnist-12k", num_samples=1000)
+    names = ("inputs", "targets", "test_inputs", "test_targets")
+    for name, expected in zip(names, clothes(), strict=True):
+        torch.testing.assert_close(getattr(loaded, name), expected)
+
+
+@pytest.mark.parametrize("method", lab.METHODS[2:], ids=lambda method: method.name)
+def test_posteriors_of_the_comparison_are_the_literal_ones(method):
+    """Differences of the energy between chains of perturbed weights: a density is known up to a constant."""
+    kind = reference.METHODS[method.name][0]
+    p = reference.first_weights(3, kind, generator())
+    p = {
+        name: (t + 0.1 * torch.randn(t.shape, generator=generator(k))).double() for k, (name, t) in enumerate(p.items())
+    }
+    model = lab.network(method, (32, 32)).double()
+    where = {"V": "weight", "b": "bias", "P": "left", "Q": "right"}
+
+    def literal(name):
+        layer, *rest = name.split(".")
+        if layer in ("1", "4"):
+            return f"s{int(layer) // 3}"
+        kind_of = next(short for short, part in where.items() if part in rest and not (short in "Vb" and "0" in rest))
+        return f"{kind_of}{int(layer) // 3}"
+
+    params = {name: p[literal(name)] for name, _ in model.named_parameters()}
+    x, y, *_ = clothes()
+    energy = sgmcmc.posterior_energy(model, 1000, prior_variance=method.prior_variance)(
+        params, (x[None].double(), y[None])
+    )
+    expected = reference.energy(p, kind, x[None].double(), y[None])
+    torch.testing.assert_close(energy - energy[0], expected - expected[0], rtol=1e-8, atol=1e-7)
+
+
+def test_expected_values_of_the_comparison():
+    """Of SGHMC at the longest step, by loops that share nothing with the package; the others take minutes."""
+    problem = clothes()
+    method = reference.METHODS["SGHMC, h = 8e-3"]
+    found = reference.scores(reference.sghmc_ensembles(problem, *method, num_chains=2, seed=31), problem[3])
+    claims = lab.statements.checks
+    for key, value in zip(("C9a", "C9b", "C9c"), found, strict=True):
+        assert value == pytest.approx(claims[key].expected[3], abs=claims[key].tolerance)
+
+
 # -- every claim fails for a wrong variant ----------------------------------------------------------------------------
 
 BASE, DOUBLE, TUNED, PX, PAPER = lab.METHODS

@@ -95,7 +95,7 @@ def test_bundled_plays():
     text = load_text("shakespeare-small")
     assert available("shakespeare-small") and "CC BY 2.5" in repr(text)
     training, held_out = text.decode(text.tokens), text.decode(text.validation)
-    assert "Out, out, brief candle!" in training and "Beware the ides of March" in training
+    assert "Out, out, brief candle!" in training and "Beware the Ides of March" in training
     assert "We are such stuff\nAs dreams are made on" in held_out and "brief candle" not in held_out
     assert (training + held_out).isascii() and "\f" not in text.vocabulary
 
