@@ -161,7 +161,9 @@ def test_under_torchrun_the_first_process_alone_stores_and_reports(tmp_path, wri
     command += ["run", "toy", "--scale", "smoke", "--book", str(tmp_path / "book")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("statements of the papers reproduced") == 2 and done.stdout.count("1 of 1 chapters ran") == 1
+    assert (
+        done.stdout.count("statements of the papers reproduced") == 2 and done.stdout.count("1 of 1 chapters ran") == 1
+    )
     for folder in ("check", "rank-1"):
         assert verdicts(tmp_path / "_build" / folder / "toy.ipynb").keys() == {"C1", "C2", "C3a", "C3b"}
 

@@ -64,9 +64,9 @@ def test_invariant_rate(benchmark):
 
 @pytest.mark.benchmark(group="worst-case search, n = 6, ten starts")
 def test_worst_case_search(benchmark):
-    cd.worst_case_search(3, 0.2, num_starts=1, seed=0)  # compile
+    lab.worst_case_search(3, 0.2, num_starts=1, seed=0)  # compile
     arguments = {"num_starts": 10, "seed": 0}
-    benchmark.pedantic(cd.worst_case_search, args=(6, 0.2), kwargs=arguments, rounds=3)
+    benchmark.pedantic(lab.worst_case_search, args=(6, 0.2), kwargs=arguments, rounds=3)
 
 
 @pytest.mark.benchmark(group="mean squared distance after 40 epochs, n = 25")

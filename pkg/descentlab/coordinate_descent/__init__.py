@@ -48,7 +48,6 @@ from descentlab.coordinate_descent.rates import (
     rpcd_rate_invariant,
     worst_block,
 )
-from descentlab.coordinate_descent.search import rpcd_rate_gradient, worst_case_search
 
 __all__ = [
     "MAX_EXACT",
@@ -64,9 +63,7 @@ __all__ = [
     "rcd_rate_invariant",
     "rpcd_bracket",
     "rpcd_rate",
-    "rpcd_rate_gradient",
     "rpcd_rate_invariant",
     "unit_diagonal",
     "worst_block",
-    "worst_case_search",
 ]
