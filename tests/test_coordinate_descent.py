@@ -12,7 +12,7 @@ from tests.reference import coordinate_descent as reference
 
 from descentlab import coordinate_descent as cd
 from descentlab import random_maps
-from descentlab.coordinate_descent import matrices, methods, rates, search
+from descentlab.coordinate_descent import matrices, methods, rates
 
 
 def positive_definite(n, seed):
@@ -339,7 +339,7 @@ def random_starts(n):
     found = []
     for sigma in lab.SIGMAS:
         rng = np.random.default_rng(0)
-        starts = [search.correlation(rng.standard_normal(n * n), n, sigma) for _ in range(10)]
+        starts = [lab.correlation(rng.standard_normal(n * n), n, sigma) for _ in range(10)]
         found.append(max(((cd.rpcd_rate(A), A) for A in starts), key=lambda pair: pair[0]))
     return [rate for rate, _ in found], [A for _, A in found]
 
