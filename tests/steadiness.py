@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from descentlab import chapters, claims
-from descentlab.chapters import book, notebooks, processes
+from descentlab.chapters import notebooks, processes
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -93,10 +93,10 @@ def compute(report: Callable, path: str, growing: str, variables: Mapping[str, s
 
 
 def finished(chapter: chapters.Chapter, condition: str) -> Path | None:
-    """The chapter's notebook under a condition, where it is newer than the chapter and its module."""
+    """The chapter's notebook under a condition, where it is newer than the chapter and its code."""
     notebook = folder(condition) / chapter.notebook.name
-    module = chapter.root.glob(f"pkg/descentlab/{chapter.name}/*.py")
-    newest = max(path.stat().st_mtime for path in (chapter.source, *module))
+    code = [*chapter.root.glob(f"pkg/descentlab/{chapter.name}*/**/*.py"), *chapter.root.glob(f"*/*/{chapter.name}.py")]
+    newest = max(path.stat().st_mtime for path in (chapter.source, *code))
     return notebook if notebook.exists() and notebook.stat().st_mtime > newest else None
 
 
@@ -160,7 +160,7 @@ def compare(chosen: Iterable[chapters.Chapter], condition: str, errors: Mapping)
         first = finished(chapter, "one thread") if condition != "one thread" else None
         before = {row["check"]: row for row in claims.collect(first or chapter.notebook)}
         now = {row["check"]: row for row in claims.collect(notebook)}
-        across = {claim.key: claim.across for claim in book.in_module(chapter.name, "CLAIMS", ())}
+        across = {key: check.across for key, check in chapters.experiments_of(chapter).statements.checks.items()}
         compared += 1
         recorded += sum(bool(row["recorded"]) for row in now.values())
         checks += sum(not row["recorded"] for row in now.values())
