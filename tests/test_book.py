@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import jupytext
@@ -14,8 +13,8 @@ import nbformat
 import pytest
 
 import descentlab
-from descentlab.chapters import PAPERS, covers, discover, source
-from descentlab.claims import VERDICTS, Claim, Ledger, collect
+from descentlab.chapters import PAPERS, Chapter, discover, experiments_of, source
+from descentlab.claims import VERDICTS, Ledger, Statements, collect, covers
 
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
@@ -35,6 +34,7 @@ def notebook(request):
 class Notebook:
     def __init__(self, path: Path):
         self.path = path
+        self.chapter = Chapter(path.with_suffix(".md"))
         self.text = path.with_suffix(".md").read_text(encoding="utf-8")
         self.cells = nbformat.read(path, as_version=4).cells
         self.code = [cell for cell in self.cells if cell.cell_type == "code"]
@@ -55,7 +55,7 @@ def test_pair_is_in_sync(notebook):
 
 def test_the_cells_of_each_claim_run_alone(notebook):
     """As ``descentlab run NAME --only C3`` runs them: what they use, they or the cells without a claim define."""
-    keys = {re.sub(r"[a-z]+$", "", key) for key in (row["claim"] for row in notebook.rows)}
+    keys = {re.sub(r"[a-z]+$", "", key) for key in (row["check"] for row in notebook.rows)}
     undefined = {}
     for key in sorted(keys):
         cells = source(notebook.path.with_suffix(".md"), [key]).cells
@@ -102,21 +102,35 @@ def test_has_theorem_citation_and_exercise_with_hidden_solution(notebook, patter
     assert re.search(pattern, notebook.text)
 
 
-def test_ledger_has_the_declared_claims(notebook):
-    declared = [claim.key for claim in import_module(f"descentlab.{notebook.path.stem}").CLAIMS]
-    assert [row["claim"] for row in notebook.rows] == declared
+def test_ledger_has_the_declared_checks(notebook):
+    statements = experiments_of(notebook.chapter).statements
+    assert [row["check"] for row in notebook.rows] == list(statements.checks)
+    assert all(statement.checks for statement in statements)
 
 
-def test_every_claim_has_a_cell_and_a_verdict(notebook):
-    tagged = {
-        tag.removeprefix("claim-")
-        for cell in notebook.code
-        for tag in cell.metadata.get("tags", [])
-        if tag.startswith("claim-")
-    }
-    keys = [row["claim"] for row in notebook.rows]
-    assert [key for key in keys if not any(covers(key, tag) for tag in tagged)] == []
-    assert {row["verdict"] for row in notebook.rows} <= set(VERDICTS) - {"not measured"}
+def test_every_check_is_measured(notebook):
+    """By a function of the study, or by a cell that is tagged with it."""
+    tags = {tag.removeprefix("claim-") for tag in notebook.tags() if tag.startswith("claim-")}
+    in_cells = [check.key for check in experiments_of(notebook.chapter).statements.checks.values() if not check.measure]
+    assert [key for key in in_cells if not any(covers(key, tag) for tag in tags)] == []
+    assert "not measured" not in {row["verdict"] for row in notebook.rows}
+    assert {row["claim_verdict"] for row in notebook.rows} <= set(VERDICTS) - {"not measured"}
+
+
+def test_no_statement_of_a_paper_is_decided_by_numbers_of_ours(notebook):
+    for row in notebook.rows:
+        bases = {other["basis"] for other in notebook.rows if other["claim"] == row["claim"]}
+        if row["source"] == "paper" and bases == {"second"}:
+            assert row["claim_verdict"] == "not at this scale", row["claim"]
+        assert row["basis"] != "second" or row["where"] == "ours", row["check"]
+
+
+def test_no_measurement_is_recorded_twice(notebook):
+    vectors = {}
+    for row in notebook.rows:
+        if isinstance(row["measured"], list) and len({json.dumps(value) for value in row["measured"]}) > 2:
+            vectors.setdefault(json.dumps(row["measured"]), []).append(row["check"])
+    assert [keys for keys in vectors.values() if len(keys) > 1] == []
 
 
 def test_no_path_of_a_machine_is_stored(notebook):
@@ -181,10 +195,11 @@ def pages(tmp_path_factory):
         "root_doc = 'claims'\n"
     )
     (folder / "claims.md").write_text("# Small\n\n```{steadiness}\n```\n\n```{ledger-count}\n```\n\n```{ledger}\n```\n")
-    claim = Claim(
-        "C1", "It <script>alert(1)</script> is $a < b$", "Theorem 1 <i>", "at least", 0.0, 0.0, "<b>exact</b>"
-    )
-    ledger = Ledger("toy", [claim])
+    statements = Statements("toy")
+    says = "It <script>alert(1)</script> is $a < b$"
+    statement = statements.statement("C1", says, "Theorem 1 <i>", source="paper")
+    statement.in_cells("", says, "Thm <i>", "at least", 0.0, 0.0, "<b>exact</b>", basis="exact", control="<i>")
+    ledger = Ledger(statements)
     ledger.record("C1", 1.0)
     output = {"output_type": "display_data", "data": {}, "metadata": ledger._repr_mimebundle_()[1]}
     cell = {"cell_type": "code", "id": "a", "execution_count": 1, "metadata": {}, "source": "", "outputs": [output]}
@@ -202,7 +217,7 @@ def pages(tmp_path_factory):
 
 def test_a_damaged_notebook_costs_its_rows_and_a_line(pages):
     page, complaints = pages
-    assert "1 of 1 claims reproduced" in page
+    assert "1 of 1 statements of the papers reproduced" in page
     assert complaints.count("\n") == 1 and "damaged.ipynb" in complaints, complaints
 
 
@@ -218,7 +233,7 @@ def test_steadiness_is_a_table(pages):
 
 
 def test_source_links_name_file_and_lines(extension):
-    import_module("descentlab.geometry")
+    importlib.import_module("descentlab.geometry")
     theme = {"repository_url": "https://host/repository", "repository_branch": "main"}
     link = extension.source_link(theme, {"module": "descentlab.geometry", "fullname": "l2_max_margin"})
     path, first, last = re.fullmatch(r"https://host/repository/blob/main/(\S+)#L(\d+)-L(\d+)", link).groups()
@@ -238,9 +253,10 @@ def test_readme_count_is_current(extension):
 def test_readme_count_is_updated_once(extension, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("Now <!-- ledger -->old<!-- /ledger -->.", encoding="utf-8")
-    rows = [{"verdict": "reproduced"}, {"verdict": "not reproduced"}]
+    verdicts = ("reproduced", "not reproduced")
+    rows = [{"chapter": "toy", "claim": v, "source": "paper", "claim_verdict": v} for v in verdicts]
     assert extension.update_count(readme, rows)
-    assert "-->1 of 2 claims reproduced, 1 not reproduced<!--" in readme.read_text(encoding="utf-8")
+    assert "-->1 of 2 statements of the papers reproduced (1 not reproduced)<!--" in readme.read_text(encoding="utf-8")
     assert not extension.update_count(readme, rows)
 
 

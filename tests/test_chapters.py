@@ -17,9 +17,13 @@ from descentlab import chapters, claims
 # Three claims in a small chapter; the value of C1 is the seed, so that a run shows its parameters.
 SETUP = """\
 import os
-from descentlab.claims import Claim, Ledger
-keys = ["C1", "C2", "C3a", "C3b"]
-ledger = Ledger("toy", [Claim(k, k, "derived", "at least", 0.0, 0.0, "exact") for k in keys], scale=scale, data=DATA)
+from descentlab.claims import Ledger, Statements
+statements = Statements("toy")
+for key, letters in {"C1": [""], "C2": [""], "C3": ["a", "b"]}.items():
+    statement = statements.statement(key, key, "Theorem 1", source="paper")
+    for letter in letters:
+        statement.in_cells(letter, key, "Theorem 1", "at least", 0.0, 0.0, "exact", basis="statement", control="less")
+ledger = Ledger(statements, scale=scale, data=DATA)
 print(scale, seed, device, os.environ["OMP_NUM_THREADS"], os.environ["DESCENTLAB_QUIET"], os.path.basename(os.getcwd()))
 """
 TOY = (
@@ -40,7 +44,7 @@ def cells_of(path):
 
 
 def verdicts(path):
-    return {row["claim"]: row["verdict"] for row in claims.collect(path)}
+    return {row["check"]: row["verdict"] for row in claims.collect(path)}
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +77,10 @@ def test_a_run_of_the_maintainers_is_stored_in_the_book(book, first):
     assert not first["toy"].error
     assert first["toy"].target == book / "toy.ipynb"
     assert verdicts(book / "toy.ipynb") == {
-        "C1": "reproduced",
-        "C2": "not reproduced",
-        "C3a": "reproduced",
-        "C3b": "reproduced",
+        "C1": "holds",
+        "C2": "fails",
+        "C3a": "holds",
+        "C3b": "holds",
     }
     printed = next(cell for cell in cells_of(book / "toy.ipynb") if cell.get("outputs"))["outputs"][0]["text"]
     assert "".join(printed) == "book 0 auto 1 1 book\n"
@@ -104,9 +108,9 @@ def test_executing_again_gives_the_same_bytes_and_leaves_the_book_alone(book, fi
 def test_a_verdict_that_differs_from_the_stored_one_is_named(book, first, tmp_path, write_chapter):
     chapter = chapters.Chapter(write_chapter(tmp_path / "book", "toy", *toy()))
     stored = (book / "toy.ipynb").read_text()
-    chapter.notebook.write_text(stored.replace('"verdict": "not reproduced"', '"verdict": "reproduced"'))
+    chapter.notebook.write_text(stored.replace('"verdict": "fails"', '"verdict": "holds"'))
     computed = chapters.Run(chapter, book / "toy.ipynb", 1.0)
-    assert chapters.differences([computed]) == ["toy C2: stored reproduced, computed not reproduced"]
+    assert chapters.differences([computed]) == ["toy C2: stored holds, computed fails"]
     chapter.notebook.write_text("{")
     (line,) = chapters.differences([computed])
     assert "book/toy.ipynb" in line
@@ -127,7 +131,7 @@ def test_other_runs_are_stored_elsewhere(book, first, toy_chapter):
     before = (book / "toy.ipynb").read_bytes()
     (run,) = chapters.run([toy_chapter], seed=7, device="cpu", only=["C1", "C3"])
     assert run.target == book.parent / "_build" / "run" / "toy.ipynb"
-    assert [(row["claim"], row["measured"]) for row in run.rows] == [("C1", 7.0), ("C3a", 1.0), ("C3b", 2.0)]
+    assert [(row["check"], row["measured"]) for row in run.rows] == [("C1", 7.0), ("C3a", 1.0), ("C3b", 2.0)]
     assert verdicts(run.target)["C2"] == "not measured"
     assert (book / "toy.ipynb").read_bytes() == before
 
@@ -157,7 +161,9 @@ def test_under_torchrun_the_first_process_alone_stores_and_reports(tmp_path, wri
     command += ["run", "toy", "--scale", "smoke", "--book", str(tmp_path / "book")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("claims reproduced") == 2 and done.stdout.count("1 of 1 chapters ran") == 1
+    assert (
+        done.stdout.count("statements of the papers reproduced") == 2 and done.stdout.count("1 of 1 chapters ran") == 1
+    )
     for folder in ("check", "rank-1"):
         assert verdicts(tmp_path / "_build" / folder / "toy.ipynb").keys() == {"C1", "C2", "C3a", "C3b"}
 
@@ -227,7 +233,7 @@ def test_stored_verdicts_are_compared(tmp_path, write_chapter, book, first, caps
     copy.write_text((book / "toy.ipynb").read_text())
     assert chapters.compare(copy.parent) == 0
     assert "1 of 1 stored notebooks compared without a difference" in capsys.readouterr().out
-    copy.write_text(copy.read_text().replace("C2   not reproduced", "C2   reproduced"))
+    copy.write_text(copy.read_text().replace("C2   not reproduced ", "C2   reproduced "))
     assert chapters.compare(copy.parent) == 1
     assert "0 of 1 stored notebooks" in capsys.readouterr().out
 
@@ -237,7 +243,7 @@ def test_stored_verdicts_are_compared(tmp_path, write_chapter, book, first, caps
     [("C3", "C3", True), ("C3a", "C3", True), ("C3.1", "C3", True), ("C30", "C3", False), ("C3", "C3a", False)],
 )
 def test_a_claim_covers_its_parts(key, asked, expected):
-    assert chapters.covers(key, asked) is expected
+    assert claims.covers(key, asked) is expected
 
 
 def test_only_keeps_cells_without_a_claim(tmp_path, write_chapter):
@@ -249,12 +255,13 @@ def test_only_keeps_cells_without_a_claim(tmp_path, write_chapter):
 
 
 def test_claims_are_known_from_tags_and_declarations(tmp_path, write_chapter, monkeypatch):
-    path = write_chapter(tmp_path, "toy", ("claim-C10", "1"), ("claim-C2", "2"))
+    write_chapter(tmp_path, "toy", ("claim-C10", "1"), ("claim-C2", "2"))
     assert chapters.claim_keys(chapters.discover(tmp_path)[0]) == ["C2", "C10"]
-    module = type(sys)("descentlab.toy")
-    module.CLAIMS = [claims.Claim("C7", "says", "derived", "approx", 1.0, 0.1, "rate")]
-    monkeypatch.setitem(sys.modules, "descentlab.toy", module)
-    assert chapters.claim_keys(chapters.Chapter(path)) == ["C7"]
+    experiments = tmp_path / "experiments" / "toy.py"
+    experiments.parent.mkdir()
+    experiments.write_text(SETUP.split("ledger =")[0].replace("import os\n", ""))
+    assert chapters.claim_keys(chapters.Chapter(tmp_path / "toy.md")) == ["C1", "C2", "C3a", "C3b"]
+    assert chapters.experiments_of(chapters.Chapter(tmp_path / "other.md")) is None
 
 
 def test_a_chapter_may_declare_its_processes(tmp_path, write_chapter):

@@ -11,21 +11,29 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from descentlab import claims
-from descentlab.claims import Claim, Ledger
+from descentlab.claims import Check, Ledger, NotAtThisScale, Statements
 
 finite = st.floats(-1e6, 1e6)
 
 
 def claim(kind="approx", expected=1.0, tolerance=0.1, key="C1", **more):
-    return Claim(key, "It holds", "Thm 1", kind, expected, tolerance, "a reason", **more)
+    return Check(key, "It holds", "Thm 1", kind, expected, tolerance, "statement", "a reason", **more)
+
+
+def toy(checks, **settings):
+    """A ledger over one statement a check."""
+    statements = Statements("toy")
+    for check in checks:
+        statements.statement(check.key, "It holds", "Thm 1", source="paper").checks.append(check)
+    return Ledger(statements, **settings)
 
 
 def row(ledger, key="C1"):
-    return next(row for row in ledger.rows() if row["claim"] == key)
+    return next(row for row in ledger.rows() if row["check"] == key)
 
 
 def verdict(declared, measured, **settings):
-    ledger = Ledger("toy", [declared], **settings)
+    ledger = toy([declared], **settings)
     ledger.record(declared.key, measured)
     return row(ledger, declared.key)["verdict"]
 
@@ -104,14 +112,14 @@ POINTS = "a slope needs two points or more, apart, with positive and finite coor
 )
 def test_what_can_decide_nothing_is_not_reproduced_and_says_why(declared, measured, fault):
     assert declared.fault(measured) == fault and not declared.holds(measured)
-    ledger = Ledger("toy", [declared])
+    ledger = toy([declared])
     ledger.record("C1", measured)
-    assert (row(ledger)["verdict"], row(ledger)["note"]) == ("not reproduced", f"the measurement {fault}")
+    assert (row(ledger)["verdict"], row(ledger)["note"]) == ("fails", f"the measurement {fault}")
     ledger.record("C1", measured, note="a note")
-    assert row(ledger)["note"] == f"the measurement {fault}; a note"
-    small = Ledger("toy", [declared], scale="smoke")
+    assert row(ledger)["note"] == f"the measurement {fault}. a note"
+    small = toy([declared], scale="smoke")
     small.record("C1", measured)
-    assert (row(small)["verdict"], row(small)["note"]) == ("not at this scale", f"smoke scale: the measurement {fault}")
+    assert (row(small)["verdict"], row(small)["note"]) == ("not at this scale", f"smoke scale. the measurement {fault}")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +154,7 @@ def test_no_false_pass(kind, expected, across, tolerance, measured):
     """Whatever is measured: a pass means that each entry, or the mean, was there, finite, and met the claim."""
     assume(across in (None, "every") or np.ndim(expected) == 0)
     declared = claim(kind, expected, tolerance, across=across)
-    if verdict(declared, measured) != "reproduced":
+    if verdict(declared, measured) != "holds":
         return
     found, aim = np.asarray(measured), np.asarray(expected)
     assert found.size and np.isfinite(found).all()
@@ -161,7 +169,7 @@ def test_no_false_pass(kind, expected, across, tolerance, measured):
 
 @given(st.dictionaries(st.sampled_from("abc"), numbers), st.floats(0, 10))
 def test_no_false_order(measured, tolerance):
-    if verdict(claim("order", ("a", "b"), tolerance), measured) == "reproduced":
+    if verdict(claim("order", ("a", "b"), tolerance), measured) == "holds":
         assert set(measured) == {"a", "b"} and all(map(math.isfinite, measured.values()))
         assert measured["a"] < measured["b"] and measured["b"] - measured["a"] >= tolerance
 
@@ -203,10 +211,10 @@ def test_what_is_no_number(kind, measured):
     ],
 )
 def test_rows_hold_the_digits_that_the_claim_can_tell(declared, measured, stored):
-    ledger = Ledger("toy", [declared])
+    ledger = toy([declared])
     ledger.record("C1", measured)
     assert row(ledger)["measured"] == stored
-    assert row(ledger)["verdict"] == ("reproduced" if declared.holds(measured) else "not reproduced")
+    assert row(ledger)["verdict"] == ("holds" if declared.holds(measured) else "fails")
 
 
 @given(
@@ -218,7 +226,7 @@ def test_rows_hold_the_digits_that_the_claim_can_tell(declared, measured, stored
 )
 def test_the_stored_value_has_the_verdict_of_the_measured_one(kind, across, expected, tolerance, measured):
     declared = claim(kind, expected, tolerance, across=across or "every")
-    ledger = Ledger("toy", [declared])
+    ledger = toy([declared])
     ledger.record("C1", measured)
     assert verdict(declared, row(ledger)["measured"]) == row(ledger)["verdict"] == verdict(declared, measured)
 
@@ -228,7 +236,7 @@ def test_rounding_errors_leave_rows_as_they_are():
     changed = 0
     for kind, tolerance in (("approx", 0.01), ("at least", 0.0), ("at most", 0.2)):
         for value in rng.normal(1.0, 0.5, size=(200, 3)):
-            ledgers = [Ledger("toy", [claim(kind, 1.0, tolerance, across="every")]) for _ in range(2)]
+            ledgers = [toy([claim(kind, 1.0, tolerance, across="every")]) for _ in range(2)]
             for ledger, found in zip(ledgers, (value, value * (1 + 1e-12 * rng.normal(size=3))), strict=True):
                 ledger.record("C1", found)
             changed += json.dumps(ledgers[0].rows()) != json.dumps(ledgers[1].rows())
@@ -245,9 +253,9 @@ def test_every_entry_must_meet_the_bound():
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([1.0, 2.0, 3.0, 2.0], "reproduced"),  # mean 2 = 4.9 standard errors
+        ([1.0, 2.0, 3.0, 2.0], "holds"),  # mean 2 = 4.9 standard errors
         ([-1.0, 2.0, 3.0, -2.0], "not at this scale"),  # mean 0.5, standard error 1.2
-        ([-1.0, -2.0, 0.5, -1.0], "not reproduced"),
+        ([-1.0, -2.0, 0.5, -1.0], "fails"),
         ([5.0], "not at this scale"),  # one seed tells nothing of the spread
     ],
 )
@@ -257,12 +265,12 @@ def test_a_mean_must_clear_the_bound_by_three_standard_errors(values, expected):
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([0.0, 2.0], "reproduced"), ([-0.1, 9.0], "not at this scale"), ([-0.1, -9.0], "not reproduced")],
+    [([0.0, 2.0], "holds"), ([-0.1, 9.0], "not at this scale"), ([-0.1, -9.0], "fails")],
 )
 def test_where_paired_seeds_disagree_nothing_is_decided(values, expected):
     paired = claim("at least", 0.0, 0.0, across="paired")
     assert verdict(paired, values) == expected
-    ledger = Ledger("toy", [paired])
+    ledger = toy([paired])
     ledger.record(paired.key, values)
     assert ("more seeds" in row(ledger)["note"]) == (expected == "not at this scale")
 
@@ -270,7 +278,7 @@ def test_where_paired_seeds_disagree_nothing_is_decided(values, expected):
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=8))
 def test_three_standard_errors(values):
     mean, error = np.mean(values), np.std(values, ddof=1) / math.sqrt(len(values))
-    expected = "not reproduced" if mean < 0 else "reproduced" if mean >= 3 * error else "not at this scale"
+    expected = "fails" if mean < 0 else "holds" if mean >= 3 * error else "not at this scale"
     assert verdict(claim("at least", 0.0, 0.0, across="mean"), values) == expected
 
 
@@ -304,45 +312,36 @@ def test_a_claim_that_makes_no_sense(wrong, message):
 
 
 def test_without_a_measurement():
-    assert row(Ledger("toy", [claim()]))["verdict"] == "not measured"
+    assert row(toy([claim()]))["verdict"] == "not measured"
 
 
 def test_smoke_refutes_nothing():
     assert verdict(claim(), 5.0, scale="smoke") == "not at this scale"
-    assert verdict(claim(), 1.0, scale="smoke") == "reproduced"
-    assert verdict(claim(), 5.0, scale="book") == "not reproduced"
-
-
-def test_a_claim_bound_to_absent_data():
-    bound = claim(data="fashion-mnist")
-    ledger = Ledger("toy", [bound], data=["digits"])
-    ledger.record("C1", 1.0)
-    assert (row(ledger)["verdict"], row(ledger)["note"]) == ("not at this scale", "needs fashion-mnist.")
-    assert verdict(bound, 1.0, data=["fashion-mnist"]) == "reproduced"
-    assert verdict(bound, 5.0, data=["fashion-mnist"]) == "not reproduced"
+    assert verdict(claim(), 1.0, scale="smoke") == "holds"
+    assert verdict(claim(), 5.0, scale="book") == "fails"
 
 
 def test_not_at_this_scale():
-    ledger = Ledger("toy", [claim()])
+    ledger = toy([claim()])
     ledger.not_at_this_scale("C1", needs="a GPU")
     assert (row(ledger)["verdict"], row(ledger)["note"]) == ("not at this scale", "needs a GPU")
 
 
 @pytest.mark.parametrize("method", ["record", "not_at_this_scale", "read_recorded"])
 def test_unknown_and_repeated_keys(method):
-    ledger = Ledger("toy", [claim()])
+    ledger = toy([claim()])
     arguments = {"record": ((1.0,), {}), "not_at_this_scale": ((), {"needs": "x"}), "read_recorded": ((), {})}
     args, named = arguments[method]
-    with pytest.raises(ValueError, match="toy declares no claim 'C2'; it has C1"):
+    with pytest.raises(ValueError, match="toy declares no check 'C2'; it has C1"):
         getattr(ledger, method)("C2", *args, **named)
     with pytest.raises(ValueError, match="C1 is declared twice"):
-        Ledger("toy", [claim(), claim()])
+        toy([claim(), claim()])
 
 
 def test_verdicts_hold_no_numbers():
-    ledger = Ledger("toy", [claim(), claim(key="C10")], data=["digits"])
+    ledger = toy([claim(), claim(key="C10")], data=["digits"])
     ledger.record("C1", 1.0123)
-    assert ledger.verdicts() == "data: digits\nC1   reproduced\nC10  not measured"
+    assert ledger.verdicts() == "data: digits\nC1   reproduced          holds\nC10  not measured        not measured"
 
 
 @pytest.mark.parametrize(
@@ -356,7 +355,7 @@ def test_verdicts_hold_no_numbers():
     ],
 )
 def test_rows_are_json(declared, measured):
-    ledger = Ledger("toy", [declared])
+    ledger = toy([declared])
     ledger.record("C1", measured)
     assert json.loads(json.dumps(ledger.rows())) == ledger.rows()
 
@@ -369,17 +368,17 @@ ENVIRONMENT = {"date": "2026-01-02", "device": "a GPU", "seconds": 3600.0, "seed
 
 def test_recorded_runs(tmp_path):
     declared = [claim(across="every"), claim(key="C2")]
-    long = Ledger("toy", declared, scale="full")
+    long = toy(declared, scale="full")
     long.record("C1", [1.0, 1.05])
     claims.write_recorded(tmp_path / "gpu" / "toy.json", long.rows(), ENVIRONMENT)
 
-    ledger = Ledger("toy", declared)
+    ledger = toy(declared)
     assert ledger.read_recorded("C1", folder=tmp_path)
     assert not ledger.read_recorded("C2", folder=tmp_path)  # was not measured
-    assert row(ledger)["verdict"] == "reproduced"
+    assert row(ledger)["verdict"] == "holds"
     assert row(ledger)["measured"] == [1.0, 1.05]
     assert row(ledger)["recorded"] == ENVIRONMENT
-    assert "| 1, 1.05 (recorded) |" in claims.markdown(ledger.rows())
+    assert "✓ 1, 1.05 (recorded) |" in claims.details(ledger.rows())
 
     # what was read is not recorded again as if it had been measured
     claims.write_recorded(tmp_path / "cpu" / "toy.json", ledger.rows(), ENVIRONMENT)
@@ -387,7 +386,7 @@ def test_recorded_runs(tmp_path):
 
 
 def test_rows_travel_in_the_notebook(tmp_path):
-    ledger = Ledger("toy", [claim()], data=["digits"])
+    ledger = toy([claim()], data=["digits"])
     ledger.record("C1", 1.0)
     data, metadata = ledger._repr_mimebundle_()
     assert set(data) == {"text/markdown", "text/plain"}
@@ -399,12 +398,12 @@ def test_rows_travel_in_the_notebook(tmp_path):
 
 @pytest.mark.parametrize(
     ("measured", "verdict", "note"),
-    [([1.0], "not reproduced", "the measurement has shape (1,), expected ()"), (1.0123456, "reproduced", "")],
+    [([1.0], "fails", "the measurement has shape (1,), expected ()"), (1.0123456, "holds", "")],
 )
 def test_what_was_recorded_is_judged_as_what_is_measured(measured, verdict, note, tmp_path):
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "toy.json").write_text(json.dumps({"environment": {}, "measured": {"C1": measured}}))
-    ledger = Ledger("toy", [claim()])
+    ledger = toy([claim()])
     assert ledger.read_recorded("C1", folder=tmp_path)
     assert (row(ledger)["verdict"], row(ledger)["note"]) == (verdict, note)
     assert row(ledger)["measured"] in ([1.0], 1.012)
@@ -430,12 +429,12 @@ def test_damaged_recorded_runs_are_named(content, tmp_path):
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "toy.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"cpu/toy\.json: .*restore"):
-        Ledger("toy", [claim()]).read_recorded("C1", folder=tmp_path)
+        toy([claim()]).read_recorded("C1", folder=tmp_path)
 
 
 def stored_notebook():
     declared = [claim(), claim("order", ("a", "b"), key="C2"), claim("at least", [1.0, 2.0], key="C3")]
-    ledger = Ledger("toy", declared, data=["digits"])
+    ledger = toy(declared, data=["digits"])
     for key, value in (("C1", 1.0), ("C2", {"a": 1.0, "b": 2.0}), ("C3", [1.0, math.nan])):
         ledger.record(key, value)
     return {"cells": [{"cell_type": "code", "outputs": [{"metadata": ledger._repr_mimebundle_()[1]}]}]}
@@ -473,7 +472,7 @@ def test_damaged_notebooks_are_named(tmp_path):
             with pytest.raises(ValueError, match=r"toy\.ipynb"):
                 claims.data_used(tmp_path)
         else:
-            assert claims.markdown(rows, chapter=True) and claims.count(rows)
+            assert claims.page(rows) and claims.count(rows)
             assert all(isinstance(name, str) for name in claims.data_used(path))
     assert refused > len(damages) / 2
     for content in (b"", b"\xff\xfe", b"{", b"[" * 100_000, b"[]"):
@@ -488,13 +487,87 @@ def test_nothing_stored(tmp_path):
 
 
 def test_count():
-    ledger = Ledger("toy", [claim(key=f"C{i}") for i in range(4)])
+    ledger = toy([claim(key=f"C{i}") for i in range(4)])
     ledger.record("C0", 1.0)
     ledger.record("C1", 2.0)
     ledger.not_at_this_scale("C2", needs="a GPU")
-    text = "1 of 4 claims reproduced, 1 not reproduced, 1 not at this scale, 1 not measured"
+    others = "(1 not reproduced, 1 not at this scale, 1 not measured)"
+    assert claims.count(ledger.rows()) == f"1 of 4 statements of the papers reproduced {others}"
+    assert claims.count([]) == "no statement is stored"
+
+
+def test_statements_of_papers_and_ours_are_counted_apart():
+    statements = Statements("toy")
+    for key, source in {"C1": "paper", "C2": "prior", "D1": "ours", "D2": "ours"}.items():
+        statement = statements.statement(key, "It holds", "Thm 1", source=source)
+        statement.in_cells("a", "a", "Thm 1", "at most", 1.0, 0.0, "exact", basis="exact", control="x")
+    ledger = Ledger(statements)
+    for key in ("C1a", "D1a"):
+        ledger.record(key, 0.0)
+    ledger.record("D2a", 2.0)
+    text = "1 of 1 statements of the papers reproduced; 0 of 1 of earlier work (1 not measured); 1 of 2 of ours (1 not reproduced)"
     assert claims.count(ledger.rows()) == text
-    assert claims.count([]) == "0 of 0 claims reproduced"
+
+
+@pytest.mark.parametrize(
+    ("bases", "measured", "expected"),
+    [
+        (("statement", "exact"), (0.0, 0.0), "reproduced"),
+        (("statement", "exact"), (0.0, 2.0), "not reproduced"),
+        (("statement", "second"), (0.0, 2.0), "reproduced"),  # guards the code, decides nothing
+        (("statement", "second"), (2.0, 0.0), "not reproduced"),
+        (("second", "second"), (0.0, 0.0), "not at this scale"),
+        (("statement", "exact"), (0.0, None), "not at this scale"),
+        (("statement", "exact"), (None, None), "not measured"),
+    ],
+)
+def test_what_decides_a_statement(bases, measured, expected):
+    statements = Statements("toy")
+    statement = statements.statement("C1", "It holds", "Thm 1", source="paper")
+    for letter, basis in zip("ab", bases, strict=True):
+        statement.in_cells(letter, "a", "Thm 1", "at most", 1.0, 0.0, "why", basis=basis, control="x")
+    statement.in_cells("c", "sharper", "ours", "at most", 1.0, 0.0, "why", basis="exact", control="x")
+    ledger = Ledger(statements)
+    ledger.record("C1c", 5.0)  # a check of ours beside the paper's sentence
+    for letter, value in zip("ab", measured, strict=True):
+        if value is not None:
+            ledger.record(f"C1{letter}", value)
+    assert {r["claim_verdict"] for r in ledger.rows()} == {expected}
+
+
+def test_checks_that_are_functions_of_a_study():
+    statements = Statements("toy")
+    statement = statements.statement("C1", "It holds", "Thm 1", source="paper", saw="the gap is {a}")
+
+    @statement.check("a", at_most=0.1, shape=(2,), basis="statement", why="a limit")
+    def gap(study):
+        """The gap of both runs"""
+        return study
+
+    @gap.control("no limit is taken")
+    def _(study):
+        return [5.0, 5.0]
+
+    @gap.control("one run only")
+    def _(study):
+        return [5.0]
+
+    @statement.check("b", slope=-1.0, within=0.1, shape=(2, 3), basis="exact", why="the rate")
+    def rate(study):
+        """The rate"""
+        raise NotAtThisScale("a longer run")
+
+    ledger = Ledger(statements).measure([0.0, 0.05])
+    assert [r["verdict"] for r in ledger.rows()] == ["holds", "not at this scale"]
+    assert "the gap is 0, 0.05" in claims.page(ledger.rows()) and row(ledger, "C1b")["note"] == "needs a longer run"
+    assert [misses for *_, misses in claims.controls(statements, [0.0, 0.05])] == [True, False]
+    assert row(Ledger(statements).measure([0.0, 0.05], only=["C1b"]), "C1a")["verdict"] == "not measured"
+    with pytest.raises(ValueError, match="C1a is declared twice"):
+        statement.in_cells("a", "a", "Thm 1", "at most", 1.0, 0.0, "why", basis="exact", control="x")
+    with pytest.raises(ValueError, match="basis='printd'"):
+        statement.in_cells("c", "a", "Thm 1", "at most", 1.0, 0.0, "why", basis="printd", control="x")
+    with pytest.raises(ValueError, match="source='theirs'"):
+        statements.statement("C2", "It holds", "Thm 1", source="theirs")
 
 
 @pytest.mark.parametrize(
@@ -512,15 +585,16 @@ def test_expectations_as_text(declared, text):
     assert declared.expectation() == text
 
 
-def test_markdown_table():
-    ledger = Ledger("toy", [Claim("C1", r"$|x| < 1$", "Thm 1", "at most", 1.0, 0.0, "exact"), claim(key="C2")])
+def test_tables_of_a_page():
+    ledger = toy([Check("C1", r"$|x| < 1$", "Thm 1", "at most", 1.0, 0.0, "statement", "exact"), claim(key="C2")])
     ledger.record("C1", np.linspace(0, 0.5, 20), note="on 20 points")
-    head, rule, first, second = claims.markdown(ledger.rows(), chapter=True).splitlines()
-    assert head.count("|") == rule.count("|") == second.count("|") == 8
-    assert first == (
-        "| [toy](toy.ipynb) | C1 | ✓ reproduced | $\\|x\\| < 1$ *on 20 points.* | Thm 1 | ≤ 1 | 0 … 0.5 (20 values) |"
-    )
-    assert second.startswith("| [toy](toy.ipynb) | C2 | – not measured |") and second.endswith("| – |")
+    head, rule, first, second = claims.details(ledger.rows()).splitlines()
+    assert head.count("|") == rule.count("|") == second.count("|") == 5
+    assert first == "| C1 | $\\|x\\| < 1$ *on 20 points.* | ≤ 1 | ✓ 0 … 0.5 (20 values) |"
+    assert second.startswith("| C2 |") and second.endswith("| – – |")
+    page = claims.page(ledger.rows())
+    assert page.startswith("| The paper says | We saw | Verdict |") and "✓ reproduced" in page
+    assert "{dropdown} All 2 checks" in page
 
 
 @pytest.mark.parametrize(
@@ -538,17 +612,17 @@ def test_markdown_table():
 )
 def test_no_html_reaches_a_page(text, shown):
     assert claims.escaped(text) == shown
-    ledger = Ledger("toy", [Claim("C1", text, text, "at most", 1.0, 0.0, "exact")])
+    ledger = toy([Check("C1", text, text, "at most", 1.0, 0.0, "statement", "exact")])
     ledger.record("C1", 0.0, note=text)
-    table = claims.markdown(ledger.rows())
+    table = claims.details(ledger.rows())
     assert shown in table and len(table.splitlines()) == 3
     assert "<b>" not in table and "<script" not in table
 
 
 def test_an_order_is_shown_in_the_table():
-    ledger = Ledger("toy", [claim("order", ("<a>", "b"))])
+    ledger = toy([claim("order", ("<a>", "b"))])
     ledger.record("C1", {"<a>": 1.0, "b": 2.0})
-    assert "| &lt;a&gt; &lt; b | &lt;a&gt; 1, b 2 |" in claims.markdown(ledger.rows())
+    assert "| &lt;a&gt; &lt; b | ✓ &lt;a&gt; 1, b 2 |" in claims.details(ledger.rows())
 
 
 def test_claims_import_nothing_heavy():

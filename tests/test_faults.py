@@ -25,8 +25,11 @@ mark.with_suffix(".tmp").rename(mark)
 time.sleep(600)
 """
 LEDGER = """\
-from descentlab.claims import Claim, Ledger
-ledger = Ledger("sgmcmc", [Claim("C1", r"$\\beta_1^2 \\ge 1$", "Thm 1", "at least", 0.0, 0.0, "exact")])
+from descentlab.claims import Ledger, Statements
+statements = Statements("sgmcmc")
+C1 = statements.statement("C1", r"$\\beta_1^2 \\ge 1$", "Thm 1", source="paper")
+C1.in_cells("", r"$\\beta_1^2$", "Thm 1", "at least", 0.0, 0.0, "exact", basis="exact", control="less")
+ledger = Ledger(statements)
 ledger.record("C1", 1.0)
 ledger
 """
@@ -168,7 +171,7 @@ def damaged(stored, how):
         "a list": b"[]",
         "a cell that is none": b'{"cells": [3]}',
         "a row without a verdict": text.replace('"verdict"', '"verdikt"').encode(),
-        "a verdict that is none": text.replace('"verdict": "reproduced"', '"verdict": ["yes"]').encode(),
+        "a verdict that is none": text.replace('"verdict": "holds"', '"verdict": ["yes"]').encode(),
         "rows that are none": text.replace('"rows": [', '"rows": 3, "raws": [').encode(),
     }[how]
 
@@ -279,7 +282,7 @@ def test_an_ascii_terminal(stored):
     ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     done = run(stored, "ledger", "sgmcmc", **ascii_only)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"Thm 1: beta_1^2 >= 1" in done.stdout
+    assert b"reproduced: beta_1^2 >= 1 (Thm 1)" in done.stdout
     assert run(stored, "run", "sgmcmc", **ascii_only).returncode == 0
 
 

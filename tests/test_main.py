@@ -12,9 +12,12 @@ from descentlab import __version__, chapters, claims, data
 from descentlab.__main__ import main, plain
 
 LEDGER = """\
-from descentlab.claims import Claim, Ledger
-claims = [Claim(key, "It *holds*", "Thm 1", "at least", 0.0, 0.0, "exact") for key in ("C1", "C2")]
-ledger = Ledger("weak_to_strong", claims)
+from descentlab.claims import Ledger, Statements
+statements = Statements("weak_to_strong")
+for key in ("C1", "C2"):
+    statement = statements.statement(key, "It *holds*", "Thm 1", source="paper")
+    statement.in_cells("", "How well", "Thm 1", "at least", 0.0, 0.0, "exact", basis="exact", control="less")
+ledger = Ledger(statements)
 ledger.record("C1", 1.0)
 """
 
@@ -57,7 +60,7 @@ def test_only_prints_the_rows_asked_for(stored, command):
     code, out, _ = command("run", "weak_to_strong", "--only", "C2")
     assert code == 0
     assert "not reproduced" in out
-    assert "0 of 1 claims reproduced, 1 not reproduced" in out
+    assert "0 of 1 statements of the papers reproduced (1 not reproduced)" in out
     assert "  C1 " not in out
 
 
@@ -65,16 +68,17 @@ def test_ledger_is_pure_json(stored, command):
     code, out, err = command("ledger", "--json")
     rows = json.loads(out)
     assert (code, err) == (0, "")
-    wanted = {"chapter", "claim", "says", "where", "kind", "expected", "tolerance", "measured", "verdict"}
+    wanted = {"chapter", "claim", "check", "says", "where", "source", "basis", "kind", "expected", "tolerance"}
+    wanted |= {"measured", "paper_value", "verdict", "claim_verdict"}
     assert all(wanted <= set(row) for row in rows)
-    assert [(row["claim"], row["verdict"]) for row in rows] == [("C1", "reproduced"), ("C2", "not reproduced")]
+    assert [(row["claim"], row["verdict"]) for row in rows] == [("C1", "holds"), ("C2", "fails")]
 
 
 def test_ledger_as_a_table(stored, command):
     code, out, _ = command("ledger", "weak_to_strong")
     assert code == 0
-    assert "Thm 1: It *holds*" in out
-    assert out.endswith("1 of 2 claims reproduced, 1 not reproduced\n")
+    assert "C1   reproduced: It *holds* (Thm 1)" in out
+    assert out.endswith("1 of 2 statements of the papers reproduced (1 not reproduced)\n")
 
 
 def test_a_run_says_whether_verdicts_are_as_stored(stored, command, book):
@@ -83,11 +87,11 @@ def test_a_run_says_whether_verdicts_are_as_stored(stored, command, book):
     code, out, _ = command("run", "weak_to_strong")
     assert code == 0
     assert "Verdicts as stored." in out
-    notebook.write_text(before.replace('"verdict": "not reproduced"', '"verdict": "reproduced"'))
+    notebook.write_text(before.replace('"verdict": "fails"', '"verdict": "holds"'))
     try:
         code, out, _ = command("run", "weak_to_strong")
         assert code == 0
-        assert "weak_to_strong C2: stored reproduced, computed not reproduced\n" in out
+        assert "weak_to_strong C2: stored holds, computed fails\n" in out
         assert "as stored" not in out
     finally:
         notebook.write_text(before)
@@ -116,7 +120,7 @@ def test_list_names_all_papers(stored, command):
         (["run", "--all", "--device", "mps"], ["float64"]),
         (["run", "--all", "--seed", "x"], ["whole number"]),
         (["run", "--all", "--jobs", "0"], ["from 1 on"]),
-        (["run", "weak_to_strong", "--only", "C9"], ["no claim 'C9'", "C1, C2"]),
+        (["run", "weak_to_strong", "--only", "C9"], ["no statement or check 'C9'", "C1, C2"]),
         (["run", "--all", "--scale", "smoke", "--record-time"], ["--record-time"]),
         (["run", "--all", "--seed", "1", "--store"], ["--store"]),
         (["compare", "nothing"], ["no chapter 'nothing'"]),

@@ -121,3 +121,14 @@ def test_public_modules(name):
 def test_unknown_modules():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'; its modules are claims"):
         _ = descentlab.nothing
+
+
+def test_an_editable_install_finds_the_experiments(tmp_path):
+    """From anywhere, as the lessons' cells do on Colab; the wheel has none."""
+    code = "from experiments import per_sample_adam as lab; print(lab.statements.chapter, lab.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.startswith("per_sample_adam "), done.stderr
+
+
+def test_the_wheel_has_no_experiments(archives):
+    assert not [name for name in archives[0] if name.startswith(("experiments", "book"))]

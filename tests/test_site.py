@@ -276,7 +276,7 @@ def shown(page):
     rows = page.locator(".dl-ledger tbody tr")
     verdicts = [v for v in rows.evaluate_all("rows => rows.map(r => r.hidden ? null : r.dataset.verdict)")]
     visible = [v for v in verdicts if v]
-    assert page.locator(".dl-status").inner_text() == f"{len(visible)} of {len(verdicts)} claims shown"
+    assert page.locator(".dl-status").inner_text() == f"{len(visible)} of {len(verdicts)} statements shown"
     return visible
 
 
@@ -295,8 +295,8 @@ def test_ledger_filters_by_chapter_source_and_words(ledger):
     chapter = ledger.locator(".dl-filter [name=chapter] option").nth(1).get_attribute("value")
     ledger.locator("[name=chapter]").select_option(chapter)
     assert 0 < len(shown(ledger)) <= len(everything)
-    ledger.get_by_label("Whose statement").select_option("derived")
-    assert len(shown(ledger)) == ledger.locator(f'tr[data-source=derived][data-chapter="{chapter}"]').count()
+    ledger.get_by_label("Whose statement").select_option("ours")
+    assert len(shown(ledger)) == ledger.locator(f'tr[data-source=ours][data-chapter="{chapter}"]').count()
     ledger.get_by_label("Words").fill("no row has these words")
     assert shown(ledger) == []
 

@@ -696,7 +696,8 @@ SHARED_TRAINING = """
 import sys, torch
 from functools import partial
 from descentlab import data, networks, training
-from descentlab.dataset_pruning import RecordDynamics, replay
+from descentlab.dataset_pruning import RecordDynamics
+from experiments.dataset_pruning import replay
 
 def train():
     with networks.seeded(0):

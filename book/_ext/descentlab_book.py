@@ -1,6 +1,6 @@
 """What the book generates while it is built, so that no number is typed twice.
 
-Directives: `{ledger}` the table of all claims with its filter, `{ledger-count}` its sentence, `{papers}` the cards,
+Directives: `{ledger}` the table of all statements with its filter, `{ledger-count}` its sentence, `{papers}` the cards,
 `{chapter-figure}` a figure out of a chapter, `{steadiness}`, `{data-sets}`, `{runtimes}` and `{bench}` tables. Each
 chapter gets a box with its paper, run time, data and citation, each entry of the package reference a link to its source
 code. MathJax is served from an installed package: pages read offline. A damaged file costs what would be read from it,
@@ -31,12 +31,25 @@ from sphinx.util.docutils import SphinxDirective
 
 import descentlab
 from descentlab.chapters import PAPERS, runtimes, stored_rows
-from descentlab.claims import MARKS, VERDICTS, collect, count, data_used, escaped, measured_text
+from descentlab.claims import (
+    BASES,
+    MARKS,
+    VERDICTS,
+    by_statement,
+    collect,
+    count,
+    data_used,
+    escaped,
+    measured_text,
+    saw,
+)
+from descentlab.claims import (
+    SOURCES as STATED_BY,
+)
 from descentlab.data import SOURCES, TEXTS
 
 ORIGINS = {**SOURCES, **TEXTS}  # licence and origin of whatever a chapter reads
 MATHJAX = "tex-svg-full.js"  # one file, no fonts: also reads from a folder, where browsers refuse local fonts
-STATED_BY = {"paper": "the paper", "prior": "earlier work", "derived": "derived here"}
 LOG = logging.getLogger(__name__)
 
 
@@ -62,12 +75,6 @@ def sentence(rows: Iterable[Mapping[str, Any]]) -> str:
     """The ledger's count, also where there is nothing to count."""
     rows = list(rows)
     return count(rows) if rows else "no chapter has been computed yet"
-
-
-def source_of(row: Mapping[str, Any]) -> str:
-    """Whose statement a claim is: ``"paper"``, ``"prior"`` (earlier work) or ``"derived"`` (ours)."""
-    first = row["where"].split(":")[0].split()[0].strip(",;").lower()
-    return first if first in STATED_BY else "paper"
 
 
 class BookDirective(SphinxDirective):
@@ -96,74 +103,74 @@ class LedgerCount(BookDirective):
 
 
 class Ledger(BookDirective):
-    """All rows of all chapters, with a filter that works without a server (``_static/ledger.js``)."""
+    """All statements of all chapters, their checks folded, with a filter that needs no server (``_static/ledger.js``)."""
 
     def content_nodes(self) -> list[nodes.Node]:
-        rows = rows_in(self.book)
-        if not rows:
+        statements = by_statement(rows_in(self.book))
+        if not statements:
             return [self.paragraph("No chapter has been computed yet: `make book` fills this page.")]
-        columns = ("Claim", "Statement", "Expected", "Measured", "Verdict")
+        columns = ("Key", "Statement", "We saw", "Verdict")
         head = "".join(f'<th scope="col" role="columnheader">{column}</th>' for column in columns)
         # roles, since a phone shows the rows as cards and browsers then forget that they are a table
         table = f'<table class="dl-ledger" role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
-        body = [node for row in rows for node in self.row(row)]
-        return [html(self.filter_form(rows)), html(f'{table}<tbody role="rowgroup">'), *body, html("</tbody></table>")]
+        body = [node for statement, checks in statements for node in self.row(statement, checks)]
+        form = html(self.filter_form([statement for statement, _ in statements]))
+        return [form, html(f'{table}<tbody role="rowgroup">'), *body, html("</tbody></table>")]
 
-    def row(self, row: Mapping[str, Any]) -> list[nodes.Node]:
-        name, key = (escape(row[k], quote=True) for k in ("chapter", "claim"))
-        text = escape(" ".join(str(row[k]) for k in ("claim", "says", "where", "control", "note")).lower(), quote=True)
+    def row(self, statement: Mapping[str, Any], checks: list[Mapping[str, Any]]) -> list[nodes.Node]:
+        name, key = (escape(statement[k], quote=True) for k in ("chapter", "claim"))
+        words = [statement["claim"], statement["statement"], statement["claim_where"]]
+        words += [str(check[k]) for check in checks for k in ("check", "says", "control", "note")]
+        text = escape(" ".join(words).lower(), quote=True)
         chapter = f"[{name}]({name}.ipynb)" if f"book/{name}" in self.env.found_docs else name
         return [
             html(
-                f'<tr role="row" id="{name}-{key}" data-chapter="{name}" data-verdict="{row["verdict"]}" '
-                f'data-source="{source_of(row)}" data-text="{text}"><th scope="row" role="rowheader">{key}</th>'
+                f'<tr role="row" id="{name}-{key}" data-chapter="{name}" data-verdict="{statement["claim_verdict"]}" '
+                f'data-source="{statement["source"]}" data-text="{text}"><th scope="row" role="rowheader">{key}</th>'
                 '<td role="cell" class="dl-statement">'
             ),
-            self.paragraph(row["says"]),
-            self.paragraph(f"{chapter}, {row['where']}", "dl-where"),
-            *([self.paragraph(row["note"], "dl-note")] if row["note"] else []),
-            *self.details(row),
-            html('</td><td role="cell" data-label="Expected">'),
-            nodes.Text(row["expectation"]),
-            html('</td><td role="cell" data-label="Measured">'),
-            nodes.Text(measured_text({**row, "recorded": None})),
-            html(
-                f'<span class="dl-where">recorded {escape(str(row["recorded"].get("date", "")))}</span>'
-                if row["recorded"]
-                else ""
-            ),
-            html(f'</td><td role="cell" data-label="Verdict">{badge(row["verdict"])}</td></tr>'),
+            self.paragraph(statement["statement"]),
+            self.paragraph(f"{chapter}, {statement['claim_where']}", "dl-where"),
+            html(f"<details><summary>{len(checks)} check{'s' * (len(checks) > 1)}</summary>"),
+            *[node for check in checks for node in self.check(check)],
+            html('</details></td><td role="cell" data-label="We saw">'),
+            self.paragraph(saw(statement, checks)),
+            html(f'</td><td role="cell" data-label="Verdict">{badge(statement["claim_verdict"])}</td></tr>'),
         ]
 
-    def details(self, row: Mapping[str, Any]) -> list[nodes.Node]:
-        """How the claim is checked, folded."""
-        facts = {"Tolerance": f"{row['tolerance']:g}: {row['why']}", "Negative control": row["control"]}
-        facts["Whose statement"] = STATED_BY[source_of(row)]
+    def check(self, row: Mapping[str, Any]) -> list[nodes.Node]:
+        """What a check measures, what was expected, and why."""
+        facts = {
+            "Expected": f"{row['expectation']} ({row['why']})",
+            "Measured": f"{measured_text({**row, 'recorded': None})}: {row['verdict']}"
+            + (f". {row['note']}" if row["note"] else ""),
+            "Expected value from": f"{BASES[row['basis']]}; {row['where']}",
+            "The paper prints": str(row["paper_value"] if row["paper_value"] is not None else ""),
+            "Must fail": row["control"],
+        }
         if run := row["recorded"]:
             facts["Recorded run"] = ", ".join(f"{k} {v}" for k, v in run.items())
-        else:
-            facts["Computed"] = f"in the chapter, at {row['scale']} scale"
-        out = [html(f"<details><summary>How {escape(row['claim'])} is checked</summary><dl>")]
+        out = [html("<dl>"), html(f"<dt>{escape(row['check'])}</dt><dd>"), *self.inline(row["says"]), html("</dd>")]
         for term, text in facts.items():
             if text:
                 out += [html(f"<dt>{term}</dt><dd>"), *self.inline(text), html("</dd>")]
-        return [*out, html(f"<dt>Check it alone</dt><dd><code>{escape(row['command'])}</code></dd></dl></details>")]
+        return [*out, html(f"<dt>Evaluate it alone</dt><dd><code>{escape(row['command'])}</code></dd></dl>")]
 
-    def filter_form(self, rows: list[dict[str, Any]]) -> str:
+    def filter_form(self, statements: list[Mapping[str, Any]]) -> str:
         """Hidden until the script that serves it has run."""
-        verdicts = [row["verdict"] for row in rows]
+        verdicts = [statement["claim_verdict"] for statement in statements]
         tiles = "".join(f"<li>{badge(v)} <strong>{verdicts.count(v)}</strong></li>" for v in VERDICTS)
-        chapters = {name: name for name in dict.fromkeys(row["chapter"] for row in rows)}
+        chapters = {name: name for name in dict.fromkeys(statement["chapter"] for statement in statements)}
         selects = select("chapter", "Chapter", chapters)
         selects += select("verdict", "Verdict", {v: f"{MARKS[v]} {v}" for v in VERDICTS})
         selects += select("source", "Whose statement", STATED_BY)
         return (
-            f'<ul class="dl-tiles" aria-label="Claims by verdict">{tiles}</ul>'
+            f'<ul class="dl-tiles" aria-label="Statements by verdict">{tiles}</ul>'
             f'<form class="dl-filter" aria-label="Filter the ledger" hidden>{selects}'
             '<label>Words <input type="search" name="text" autocomplete="off"></label>'
             '<button type="reset">Show all</button> '
             '<button type="button" name="unfold" aria-pressed="false">Unfold details</button>'
-            f'<p role="status" class="dl-status">{len(rows)} of {len(rows)} claims shown</p></form>'
+            f'<p role="status" class="dl-status">{len(statements)} of {len(statements)} statements shown</p></form>'
         )
 
 

@@ -1,4 +1,4 @@
-// Filters the claims ledger. The choice is kept in the address (#chapter=…&verdict=…), so that it can be shared.
+// Filters the ledger. The choice is kept in the address (#chapter=…&verdict=…), so that it can be shared.
 document.addEventListener("DOMContentLoaded", () => {
   const form = document.querySelector(".dl-filter");
   if (!form) return;
@@ -15,7 +15,7 @@ document.addEventListener("DOMContentLoaded", () => {
           : row.dataset[field.name] === field.value
       );
     const shown = rows.filter((row) => !row.hidden).length;
-    form.querySelector(".dl-status").textContent = `${shown} of ${rows.length} claims shown`;
+    form.querySelector(".dl-status").textContent = `${shown} of ${rows.length} statements shown`;
     const state = new URLSearchParams(chosen.map((field) => [field.name, field.value]));
     history.replaceState(null, "", state.size || chosen.length ? `#${state}` : location.pathname + location.search);
   };

@@ -27,7 +27,7 @@ examples:
   descentlab list                                   which chapters there are
   descentlab run per_sample_adam                    recompute a chapter; the checkout stays as it is
   descentlab run --all --scale smoke                does everything run? (seconds a chapter)
-  descentlab run per_sample_adam --only C3          recheck one claim
+  descentlab run per_sample_adam --only C3          recheck one statement
   descentlab ledger per_sample_adam                 what was claimed, what was measured
 
 exit codes: 0 all is well; 1 a chapter failed; 2 the command was not understood
@@ -46,14 +46,18 @@ ones. `descentlab build` then shows the chapters as computed here.
 _RUN_EXAMPLES = """\
 examples:
   descentlab run per_sample_adam --seed 7           another seed, beside the stored notebook
-  descentlab run per_sample_adam --only C3,C5       two claims alone (C3 includes C3a, C3b)
+  descentlab run per_sample_adam --only C3,C5       two statements alone (C3 includes C3a, C3b)
   descentlab run per_sample_adam --scale full --device cuda
   torchrun --nproc-per-node=2 -m descentlab run dataset_pruning     each training shared by two processes
 """
 _LEDGER_EXAMPLES = """\
 examples:
-  descentlab ledger                                 every claim of every stored chapter
-  descentlab ledger --json | jq '.[] | select(.verdict != "reproduced") | .claim'
+  descentlab ledger                                 every statement of every stored chapter
+  descentlab ledger --json | jq '.[] | select(.verdict == "fails") | .check'
+"""
+_NEW_EPILOG = """\
+Writes the module, the experiments with one statement, the lesson and the tests, and adds the lesson to _toc.yml.
+CONTRIBUTING.md says how a paper becomes a lesson.
 """
 _NO_BOOK = (
     "the chapters live in the source checkout, not in the installed package: "
@@ -123,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="descentlab",
-        description="Executable tutorials on how neural networks train, with every claim checked.",
+        description="Executable tutorials on how neural networks train, with every statement checked.",
         epilog=_EPILOG,
         formatter_class=raw,
     )
@@ -144,7 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="seed of the run (default: 0)")
     run.add_argument("--device", type=_device, default="auto", help="auto, cpu or cuda")
     run.add_argument("--jobs", type=_at_least(1), default=2, metavar="N", help="chapters at a time (default: 2)")
-    run.add_argument("--only", action="append", default=[], metavar="CLAIM", help="only these claims: C3, or C3,C5")
+    run.add_argument(
+        "--only", action="append", default=[], metavar="C3", help="only these statements or checks: C3, or C3,C5a"
+    )
     run.add_argument("--backend", type=_one_of("backend", chapters.BACKENDS), help="what spreads sweeps: dask or ray")
     run.add_argument("--store", action="store_true", help="replace the stored notebooks in book/ (for maintainers)")
     run.add_argument("--record-time", action="store_true", help="write the times to book/runtimes.json")
@@ -157,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = command("compare", _compare, "recompute the stored notebooks and compare their verdicts")
     compare.add_argument("names", nargs="*", metavar="NAME", help="chapters (default: all)")
     compare.add_argument("--jobs", type=_at_least(1), default=2, metavar="N", help="chapters at a time (default: 2)")
+    new = command("new", _new, "lay out the files of a paper that is not written yet", epilog=_NEW_EPILOG)
+    new.add_argument("name", metavar="NAME", help="its module, in lower case: sharpness_aware")
     build = command("build", _build, "render the book into _build/html")
     build.add_argument("--stored", action="store_true", help="from the stored notebooks, whatever was computed last")
     build.add_argument("--strict", action="store_true", help="fail on a warning")
@@ -239,8 +247,8 @@ def _run(options: argparse.Namespace) -> int:
     for chapter in chosen if only else ():
         keys = chapters.claim_keys(chapter)
         for key in only:
-            if not any(chapters.covers(k, key) or chapters.covers(key, k) for k in keys):
-                raise _UsageError(f"{chapter.name}: {_unknown('claim', key, keys)}")
+            if keys and not any(claims.covers(k, key) or claims.covers(key, k) for k in keys):
+                raise _UsageError(f"{chapter.name}: {_unknown('statement or check', key, keys)}")
 
     if options.backend:
         os.environ["DESCENTLAB_BACKEND"] = options.backend  # for `training.sweep` in the chapters
@@ -278,7 +286,7 @@ def _ledger(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(rows, indent=1))
     else:
-        print(_table(rows) + f"\n{claims.count(rows)}" if rows else "No claim is stored yet.")
+        print(_table(rows) + f"\n{claims.count(rows)}" if rows else "No statement is stored yet.")
     return code
 
 
@@ -292,18 +300,22 @@ def _stored_rows(chapter: chapters.Chapter) -> list[dict[str, Any]] | None:
 
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Ledger rows for a terminal: a line of facts a claim, and under it the statement."""
+    """Ledger rows for a terminal: each statement with its verdict, and under it a line of facts a check."""
     width = min(shutil.get_terminal_size((120, 24)).columns, 120)
-    margin = " " * 7
     lines: list[str] = []
     chapter = None
-    for row in rows:
-        if row["chapter"] != chapter:
-            chapter = row["chapter"]
+    for statement, checks in claims.by_statement(rows):
+        if statement["chapter"] != chapter:
+            chapter = statement["chapter"]
             lines += [""] * bool(lines) + [chapter]
-        lines.append(f"  {row['claim']:<5}{row['verdict']:<18}{claims.measured_text(row)}   [{row['expectation']}]")
-        text = plain(f"{row['where']}: {row['says']}" + f" ({row['note']})" * bool(row["note"]))
-        lines += textwrap.wrap(text, width, initial_indent=margin, subsequent_indent=margin)
+        says = plain(f"{statement['statement']} ({statement['claim_where']})")
+        head = f"  {statement['claim']:<5}{statement['claim_verdict']}: "
+        lines += textwrap.wrap(head + says, width, subsequent_indent=" " * 7)
+        for row in checks:
+            facts = f"{row['check']:<6}{row['verdict']}: {claims.measured_text(row)} [{row['expectation']}]  "
+            note = f" ({row['note']})" * bool(row["note"])
+            margin = " " * 13
+            lines += textwrap.wrap(f"       {facts}{plain(row['says'] + note)}", width, subsequent_indent=margin)
     return "\n".join(lines)
 
 
@@ -320,13 +332,22 @@ def _list(options: argparse.Namespace) -> int:
     for paper in chapters.PAPERS:
         rows = _stored_rows(found[paper.name]) if paper.name in found else []
         code |= rows is None
-        reproduced = f"{sum(row['verdict'] == 'reproduced' for row in rows)} of {len(rows)}" if rows else "–"
+        papers = [s["claim_verdict"] for s, _ in claims.by_statement(rows or []) if s["source"] == "paper"]
+        reproduced = f"{papers.count('reproduced')} of {len(papers)}" if papers else "–"
         seconds = f"{times[paper.name]['seconds']:.0f} s" if paper.name in times else "–"
         later = "" if paper.name in found or not book else " (not written yet)"
         print(f"{paper.name:<26}{paper.arxiv:<12}{reproduced:<12}{seconds:<10}{paper.title}{later}")
     if book is None:
         print(f"\nOnly the papers: {_NO_BOOK}.")
     return code
+
+
+def _new(options: argparse.Namespace) -> int:
+    book = _book(options)
+    for path in chapters.new_paper(book, options.name):
+        print(os.path.relpath(path, book.parent))
+    print(f"Next: CONTRIBUTING.md; then  descentlab run {options.name} --store")
+    return 0
 
 
 def _compare(options: argparse.Namespace) -> int:

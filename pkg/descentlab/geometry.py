@@ -96,7 +96,7 @@ class Trajectory:
         return self.weights[-1] - self.weights[half[0]]
 
 
-def as_samples(X: ArrayLike) -> Array:
+def as_samples(X: ArrayLike, y: ArrayLike | None = None) -> Array:
     """`X` as a C-contiguous float64 array of shape (N, d), after the checks that every method here needs.
 
     Raises
@@ -104,16 +104,21 @@ def as_samples(X: ArrayLike) -> Array:
     ValueError
         If `X` is not a non-empty matrix, holds NaN or infinity, or has a row of zeros.
     """
-    X = np.ascontiguousarray(X, dtype=np.float64)
-    if X.ndim != 2 or X.size == 0:
-        raise ValueError(f"X has shape {X.shape}; expected a non-empty matrix (samples, features)")
-    if not np.all(np.isfinite(X)):
-        i, k = np.argwhere(~np.isfinite(X))[0]
-        raise ValueError(f"X[{i}, {k}] is {X[i, k]}; every entry must be finite")
-    zero = np.flatnonzero(~X.any(axis=1))
+    rows: Array = np.ascontiguousarray(X, dtype=np.float64)
+    if y is not None and rows.ndim == 2:
+        labels = np.asarray(y, dtype=np.float64)
+        if labels.shape != (len(rows),) or not np.all(np.abs(labels) == 1):
+            raise ValueError(f"y has shape {labels.shape}; expected {len(rows)} labels +1 and -1, one a row of X")
+        rows = labels[:, None] * rows
+    if rows.ndim != 2 or rows.size == 0:
+        raise ValueError(f"X has shape {rows.shape}; expected a non-empty matrix (samples, features)")
+    if not np.all(np.isfinite(rows)):
+        i, k = np.argwhere(~np.isfinite(rows))[0]
+        raise ValueError(f"X[{i}, {k}] is {rows[i, k]}; every entry must be finite")
+    zero = np.flatnonzero(~rows.any(axis=1))
     if zero.size:
         raise ValueError(f"X[{zero[0]}] is a row of zeros, which no direction separates; remove it")
-    return X
+    return rows
 
 
 def l2_max_margin(X: ArrayLike) -> MaxMargin:

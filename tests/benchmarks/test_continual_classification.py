@@ -4,10 +4,11 @@ import time
 
 import pytest
 import torch
+from experiments import continual_classification as lab
 
 from descentlab import continual_classification as cc
 
-TASKS = cc.plane_tasks()  # two tasks of two points in the plane
+TASKS = lab.plane_tasks()  # two tasks of two points in the plane
 STAGES, STEPS = 1_000_000, 10
 
 

@@ -5,6 +5,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from experiments import coordinate_descent as lab
 
 from descentlab import coordinate_descent as cd
 
@@ -24,7 +25,7 @@ def seconds(function, *arguments, **options):
 def rate_by_enumeration(A):
     """The plain way: an n² × n² matrix, averaged over all orders."""
     n = len(A)
-    steps = cd.coordinate_maps(A)
+    steps = lab.coordinate_maps(A)
     operator = np.zeros((n * n, n * n))
     for order in permutations(range(n)):
         T = np.eye(n)
@@ -63,9 +64,9 @@ def test_invariant_rate(benchmark):
 
 @pytest.mark.benchmark(group="worst-case search, n = 6, ten starts")
 def test_worst_case_search(benchmark):
-    cd.worst_case_search(3, 0.2, num_starts=1, seed=0)  # compile
+    lab.worst_case_search(3, 0.2, num_starts=1, seed=0)  # compile
     arguments = {"num_starts": 10, "seed": 0}
-    benchmark.pedantic(cd.worst_case_search, args=(6, 0.2), kwargs=arguments, rounds=3)
+    benchmark.pedantic(lab.worst_case_search, args=(6, 0.2), kwargs=arguments, rounds=3)
 
 
 @pytest.mark.benchmark(group="mean squared distance after 40 epochs, n = 25")
@@ -88,7 +89,7 @@ def test_runs_beside_scikit_learn(benchmark):
     A, runs = cd.permutation_invariant(10, 0.1), 4000
     x0 = np.random.default_rng(0).standard_normal((runs, 10))
     cd.coordinate_descent(A, x0[:2], num_epochs=1)  # compile
-    peer = seconds(cd.scikit_learn_norms, A, num_epochs=8, num_runs=runs)
+    peer = seconds(lab.scikit_learn_norms, A, num_epochs=8, num_runs=runs)
     options = {"num_epochs": 8, "method": "rcd"}
     benchmark.pedantic(cd.coordinate_descent, args=(A, x0), kwargs=options, rounds=5, warmup_rounds=1)
     benchmark.extra_info["peer"] = "scikit-learn, selection='random'"

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from experiments import incremental_gd as lab
 
 from descentlab import incremental_gd as igd
 
@@ -12,14 +13,14 @@ EPOCHS = (2, 4, 8, 16, 32, 64)
 
 def sweep(epochs=EPOCHS):
     """Least gap over 120 step sizes, for each number of epochs."""
-    return [igd.best_gap(*igd.shared_hessian_instance(num_epochs=k), num_epochs=k)[0] for k in epochs]
+    return [igd.best_gap(*lab.shared_hessian_instance(num_epochs=k), num_epochs=k)[0] for k in epochs]
 
 
 def plain_sweep(epochs=EPOCHS):
     """The same with a NumPy loop over steps, all step sizes side by side."""
     least = []
     for k in epochs:
-        problem, x0 = igd.shared_hessian_instance(num_epochs=k)
+        problem, x0 = lab.shared_hessian_instance(num_epochs=k)
         rates = igd.step_sizes(problem, k)[:, None]
         x = np.tile(x0, (len(rates), 1))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -57,7 +58,7 @@ def test_sweep_beside_plain_loops(benchmark):
 
 @pytest.mark.benchmark(group="expected gap over all orders, n = 200")
 def test_expectation_beside_sampled_runs(benchmark):
-    problem, _ = igd.nonconvex_instance(num_epochs=8)
+    problem, _ = lab.nonconvex_instance(num_epochs=8)
     arguments = {"x0": np.zeros(2), "learning_rate": 1 / 1600, "num_epochs": 8}
     exact = igd.expected_gap(problem, **arguments)
     sampled = {"order": "reshuffled", "seed": np.arange(2000)}

@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from experiments import progressive_sharpening as lab
 from scipy.sparse.linalg import eigsh
 from tests.reference import progressive_sharpening as reference
 
 from descentlab import progressive_sharpening as ps
-from descentlab.progressive_sharpening import experiments
 
 
 def clock(function):
@@ -54,12 +54,12 @@ def with_pyhessian(points):
 @pytest.mark.benchmark(group="sharpness along training")
 def test_sharpness_beside_curvlinops_and_pyhessian(benchmark, kind):
     torch.set_num_threads(1)
-    points = ps.snapshots(kind) if kind == "mlp" else ps.snapshots(kind, apart=10, num_samples=200)
-    truth = ps.reference_sharpness(points)
-    ps.evaluate(points)  # warm up
+    points = lab.snapshots(kind) if kind == "mlp" else lab.snapshots(kind, apart=10, num_samples=200)
+    truth = lab.reference_sharpness(points)
+    lab.evaluate(points)  # warm up
     peers = {name: clock(lambda tool=tool: tool(points)) for name, tool in
              {"curvlinops": with_curvlinops, "PyHessian": with_pyhessian}.items()}  # fmt: skip
-    found = benchmark.pedantic(ps.evaluate, args=(points,), rounds=3)
+    found = benchmark.pedantic(lab.evaluate, args=(points,), rounds=3)
     ours = benchmark.stats.stats.median
     benchmark.extra_info["HVPs an evaluation"] = round(float(np.mean([e.num_hvps for e in found])), 1)
     errors = {"": [float(e.values[0]) for e in found], **{f"{name} ": peer[1] for name, peer in peers.items()}}
@@ -73,15 +73,15 @@ def test_sharpness_beside_curvlinops_and_pyhessian(benchmark, kind):
 @pytest.mark.benchmark(group="minimal model, r = 100, D = 3")
 def test_minimal_model_beside_dense_and_autograd(benchmark):
     torch.set_num_threads(1)
-    X, y = ps.two_classes(100)
+    X, y = lab.two_classes(100)
     m = ps.MinimalModel(X, y, depth=3)
     rng = np.random.default_rng(0)
     u, v = rng.standard_normal((1000, X.shape[1])) / 28, rng.uniform(0.5, 1.5, (1000, 2))
     a = m.project(u)
     m.sharpness(a, v)  # compile
     dense, values = clock(lambda: [np.linalg.eigvalsh(m.hessian(*p))[-1] for p in zip(a[:50], v[:50], strict=True)])
-    experiments.autodiff_sharpness(X[:, :20], y, u[0, :20], v[0])
-    auto, top = clock(lambda: experiments.autodiff_sharpness(X, y, u[0], v[0])[-1])
+    lab.autodiff_sharpness(X[:, :20], y, u[0, :20], v[0])
+    auto, top = clock(lambda: lab.autodiff_sharpness(X, y, u[0], v[0])[-1])
     inputs, labels = torch.as_tensor(X), torch.as_tensor(y)
     leaves = [torch.as_tensor(u[0]).requires_grad_(), torch.as_tensor(v[0]).requires_grad_()]
 

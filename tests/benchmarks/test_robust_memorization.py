@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import robust_memorization as lab
 from tests.reference import robust_memorization as reference
 
 from descentlab import chapters
@@ -22,7 +23,7 @@ RECORD = Path(__file__).parents[2] / "book" / "cpu" / "robust_memorization_verif
 
 @pytest.mark.benchmark(group="lift, N = 1000, d = 64, rho = 0.5")
 def test_lift_builds(benchmark, capsys):
-    X, y = rm.gaussian_data(1000, 64)
+    X, y = lab.gaussian_data(1000, 64)
     network = benchmark.pedantic(rm.memorize, args=(X, y), kwargs={"rho": 0.5, "method": "lift"}, rounds=3)
     start = time.perf_counter()
     proved = rm.certify(network, X, y, radius=network.radius).proved.mean()
@@ -36,7 +37,7 @@ def test_lift_builds(benchmark, capsys):
 
 @pytest.mark.benchmark(group="exact lines, 10 layers, 50,000 parameters")
 def test_lines(benchmark, capsys):
-    X, _ = rm.gaussian_data(100, 64)
+    X, _ = lab.gaussian_data(100, 64)
     rng = np.random.default_rng(0)
     program = rm.Program(64)
     x = program.units
@@ -60,7 +61,7 @@ def test_lines(benchmark, capsys):
 @pytest.mark.benchmark(group="certificates, N = 48, d = 16")
 @pytest.mark.parametrize(("method", "rho"), [("small", 1 / (5 * 48 * 4)), ("lift", 0.5)])
 def test_certificate_beside_generic_verifiers(benchmark, capsys, method, rho):
-    X, y = rm.gaussian_data(48, 16)
+    X, y = lab.gaussian_data(48, 16)
     network = rm.memorize(X, y, rho=rho, method=method, projection=np.eye(16))
     layers = [(layer.weight, layer.bias) for layer in rm.from_torch(network.network)]
     result = benchmark.pedantic(rm.certify, args=(network, X, y), kwargs={"radius": network.radius}, rounds=3)
@@ -80,12 +81,12 @@ def second_opinions():
     """Three networks, one a regime, by name."""
     return {
         "floor and lookup": rm.memorize(
-            *rm.gaussian_data(48, 16), rho=1 / (5 * 48 * 4), method="small", projection=np.eye(16)
+            *lab.gaussian_data(48, 16), rho=1 / (5 * 48 * 4), method="small", projection=np.eye(16)
         ),
         "moderate, guarded": rm.memorize(
-            *rm.gaussian_data(32, 8), rho=0.3 / (5 * math.sqrt(8)), method="moderate", projection=np.eye(8)
+            *lab.gaussian_data(32, 8), rho=0.3 / (5 * math.sqrt(8)), method="moderate", projection=np.eye(8)
         ),
-        "lift": rm.memorize(*rm.gaussian_data(48, 16), rho=0.5, method="lift", projection=np.eye(16)),
+        "lift": rm.memorize(*lab.gaussian_data(48, 16), rho=0.5, method="lift", projection=np.eye(16)),
     }
 
 

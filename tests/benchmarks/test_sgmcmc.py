@@ -11,15 +11,15 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from experiments import sgmcmc as lab
 
 from descentlab import sgmcmc
-from descentlab.sgmcmc import images, toys
 
 WIDTHS, BATCH, DATA = (64, 64), 100, 4000
 CHAINS = (1, 4, 16)
 STEP, FRICTION, VARIANCE = 1e-3, 30.0, 0.2
-PX = images.Method("PX", STEP, FRICTION, 0.3, "paper", 0.1, 2.0)
-SP = images.Method("SP", STEP, FRICTION)
+PX = lab.Method("PX", STEP, FRICTION, 0.3, "paper", 0.1, 2.0)
+SP = lab.Method("SP", STEP, FRICTION)
 
 
 def best(rounds=60, warm=5, **steps):
@@ -47,7 +47,7 @@ def batch(chains):
 
 
 def ours(method, chains):
-    model = images.network(method, WIDTHS)
+    model = lab.network(method, WIDTHS)
     energy = sgmcmc.posterior_energy(model, DATA, prior_variance=method.prior_variance)
     kernel = sgmcmc.sghmc(energy, step_size=STEP, friction=FRICTION, batched=True)
     params = {k: p.detach() for k, p in model.named_parameters()}
@@ -63,7 +63,7 @@ def ours(method, chains):
 def with_posteriors(chains):
     """One transform under `vmap`, as its users batch chains."""
     theirs = peer("posteriors.sgmcmc")
-    model = images.network(SP, WIDTHS)
+    model = lab.network(SP, WIDTHS)
     params = {k: p.detach() for k, p in model.named_parameters()}
 
     def log_posterior(p, data):
@@ -87,7 +87,7 @@ def with_posteriors(chains):
 def with_jax(chains, length=50):
     """The same step in JAX, compiled, chains by vmap, `length` steps a call by scan."""
     jax, jnp = peer("jax"), peer("jax.numpy")
-    shapes = {k: tuple(p.shape) for k, p in images.network(SP, WIDTHS).named_parameters()}
+    shapes = {k: tuple(p.shape) for k, p in lab.network(SP, WIDTHS).named_parameters()}
     inputs, targets = (jnp.asarray(t.numpy()) for t in batch(chains))
 
     def energy(p, x, y):
@@ -162,7 +162,7 @@ def test_sgmcmc_expanded_step(benchmark, capsys):
 @pytest.mark.benchmark(group="prediction, MLP 196-64-64-10, 1000 inputs")
 def test_sgmcmc_merged_prediction(benchmark, capsys):
     x = torch.randn(1000, 196)
-    merged, plain = sgmcmc.merge(images.network(PX, WIDTHS)).eval(), images.network(SP, WIDTHS).eval()
+    merged, plain = sgmcmc.merge(lab.network(PX, WIDTHS)).eval(), lab.network(SP, WIDTHS).eval()
     with torch.no_grad():
         times = best(merged=lambda: merged(x), plain=lambda: plain(x))
         benchmark.pedantic(merged, args=(x,), rounds=200, warmup_rounds=20)
@@ -174,14 +174,14 @@ def test_sgmcmc_merged_prediction(benchmark, capsys):
 @pytest.mark.benchmark(group="stationary variance at h = 0.1, curvature 4, friction 1 (target 0.25)")
 def test_sgmcmc_peers_stationary_variance(benchmark, capsys):
     """The bias of each library's SGHMC on the same Gaussian, 4000 chains; ours is timed."""
-    kernel = sgmcmc.sghmc(sgmcmc.noisy_quadratic(4.0), step_size=0.1, friction=1.0, batched=True)
+    kernel = sgmcmc.sghmc(lab.noisy_quadratic(4.0), step_size=0.1, friction=1.0, batched=True)
     found = stationary_variances(kernel)
     case = {"step_size": 0.1, "curvature": 4.0, "friction": 1.0}
-    assert found["descentlab"] == pytest.approx(sgmcmc.sghmc_moments(**case).position, rel=0.01)
+    assert found["descentlab"] == pytest.approx(lab.sghmc_moments(**case).position, rel=0.01)
     for name in {"posteriors", "BlackJAX, 100 integration steps"} & set(found):  # both move the position first
-        assert found[name] == pytest.approx(sgmcmc.explicit_euler_moments(**case).position, rel=0.05)
+        assert found[name] == pytest.approx(lab.explicit_euler_moments(**case).position, rel=0.05)
     benchmark.pedantic(
-        partial(sgmcmc.measure_moments, kernel), kwargs={"num_steps": 50, "num_dropped": 0}, rounds=3, warmup_rounds=1
+        partial(lab.measure_moments, kernel), kwargs={"num_steps": 50, "num_dropped": 0}, rounds=3, warmup_rounds=1
     )
     for name, value in found.items():
         benchmark.extra_info[name] = round(value, 4)
@@ -191,9 +191,9 @@ def test_sgmcmc_peers_stationary_variance(benchmark, capsys):
 def stationary_variances(kernel):
     """By library, each with step size 0.1 and friction 1 on the same Gaussian."""
     small = {"num_steps": 400, "num_dropped": 200}
-    found = {"descentlab": sgmcmc.measure_moments(kernel, **small).position}
-    euler = toys.explicit_euler(sgmcmc.noisy_quadratic(4.0), step_size=0.1, friction=1.0)
-    found["explicit Euler"] = sgmcmc.measure_moments(euler, **small).position
+    found = {"descentlab": lab.measure_moments(kernel, **small).position}
+    euler = lab.explicit_euler(lab.noisy_quadratic(4.0), step_size=0.1, friction=1.0)
+    found["explicit Euler"] = lab.measure_moments(euler, **small).position
     if find_spec("posteriors"):
         found["posteriors"] = posteriors_variance()
     if find_spec("blackjax"):

@@ -8,10 +8,10 @@ Only `run` with ``store=True``, the maintainers' command, replaces a stored note
 cell succeeded. Everything else is written under ``_build``:
 
 =====================  =================================================================
-``book/``              the default run (scale ``book``, seed 0, any device, all claims)
+``book/``              the default run (scale ``book``, seed 0, any device, all statements)
 ``check/``             scale ``smoke``
 ``full/``              scale ``full``; what it measured goes to ``book/cpu`` or ``book/gpu``
-``run/``               another seed, a chosen device, a few claims only
+``run/``               another seed, a chosen device, a few checks only
 ``failed/``            the partial notebook of a chapter that failed
 ``rank-1/`` …          what the other processes wrote that trained along under ``torchrun``
 ``source/``            the book with the notebooks that the site shows
@@ -27,8 +27,8 @@ from descentlab.chapters.book import (
     Chapter,
     Paper,
     claim_keys,
-    covers,
     discover,
+    experiments_of,
     find_book,
     machine,
     rank,
@@ -37,6 +37,7 @@ from descentlab.chapters.book import (
     stored_rows,
     write_json,
 )
+from descentlab.chapters.new import new_paper
 from descentlab.chapters.notebooks import execute, keep_pictures, source
 from descentlab.chapters.processes import ENVIRONMENT
 from descentlab.chapters.runs import (
@@ -67,15 +68,16 @@ __all__ = [
     "build",
     "claim_keys",
     "compare",
-    "covers",
     "differences",
     "discover",
     "execute",
+    "experiments_of",
     "find_book",
     "folder_of",
     "front_page",
     "keep_pictures",
     "machine",
+    "new_paper",
     "rank",
     "record_full",
     "record_times",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
 import platform
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import date
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -170,19 +171,26 @@ def discover(book: str | Path) -> list[Chapter]:
     return sorted(found, key=lambda chapter: order.get(chapter.name, len(order)))
 
 
-def covers(key: str, asked: str) -> bool:
-    """Whether claim `key` is `asked` or a part of it: ``C3a`` belongs to ``C3``, ``C30`` does not."""
-    return key == asked or (key.startswith(asked) and not key[len(asked)].isdigit())
-
-
 def claim_keys(chapter: Chapter) -> list[str]:
-    """Claims of a chapter, known without running it: cells' tags, and the stored ledger or else the declarations."""
+    """Checks of a chapter, known without running it: cells' tags, and the stored ledger or else the declarations."""
     try:
-        declared = [row["claim"] for row in stored_rows(chapter.notebook)]
+        declared = [row["check"] for row in stored_rows(chapter.notebook)]
     except ValueError:  # the next run mends a damaged notebook
         declared = []
-    declared = declared or [claim.key for claim in in_module(chapter.name, "CLAIMS", ())]
-    return sorted({*chapter.claims, *declared}, key=_natural)
+    statements = getattr(experiments_of(chapter), "statements", None) if not declared else None
+    return sorted({*chapter.claims, *declared, *(statements.checks if statements else ())}, key=_natural)
+
+
+def experiments_of(chapter: Chapter) -> Any:
+    """The module ``book/experiments/<name>.py`` of a chapter; None where there is none."""
+    path = chapter.source.parent / "experiments" / f"{chapter.name}.py"
+    if not path.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location(f"experiments.{chapter.name}", path)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules.setdefault(module.__name__, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
 
 
 def stored_rows(notebook: Path) -> list[dict[str, Any]]:
@@ -198,9 +206,6 @@ def stored_rows(notebook: Path) -> list[dict[str, Any]]:
     try:
         rows = claims.collect(notebook)
         for row in rows:
-            texts = [row[key] for key in ("chapter", "claim", "says", "where", "note", "expectation", "verdict")]
-            if not all(isinstance(text, str) for text in texts) or row["verdict"] not in claims.VERDICTS:
-                raise ValueError(f"claim {row['claim']!r} has verdict {row['verdict']!r} and facts {texts}")
             claims.measured_text(row)
     except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise ValueError(damage(notebook, error)) from None
@@ -211,14 +216,6 @@ def damage(path: Path, error: BaseException) -> str:
     """One line for a file that cannot be read: its name, and why."""
     name, text = f"{path.parent.name}/{path.name}", " ".join(str(error).split())[:200]
     return text if path.name in text else f"{name} is damaged ({type(error).__name__}: {text})"
-
-
-def in_module(name: str, attribute: str, default: Any) -> Any:
-    """An attribute of the paper's module, if there are both."""
-    try:
-        return getattr(import_module(f"descentlab.{name}"), attribute, default)
-    except ModuleNotFoundError:
-        return default
 
 
 def _natural(key: str) -> list[Any]:

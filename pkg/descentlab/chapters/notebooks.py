@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from descentlab.chapters.book import covers, damage
+from descentlab.chapters.book import damage
+from descentlab.claims import covers
 
 _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 _KEPT = ("tags", "mystnb")

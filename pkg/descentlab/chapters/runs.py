@@ -15,10 +15,9 @@ from tqdm import tqdm
 from descentlab import claims
 from descentlab.chapters.book import (
     Chapter,
-    covers,
     damage,
     discover,
-    in_module,
+    experiments_of,
     machine,
     rank,
     replace_text,
@@ -48,7 +47,7 @@ class Run:
     def rows(self) -> list[dict[str, Any]]:
         """The ledger rows of the run, those asked for; none of a chapter that failed."""
         rows = [] if self.error else stored_rows(self.target)
-        return [row for row in rows if not self.only or any(covers(row["claim"], key) for key in self.only)]
+        return [row for row in rows if not self.only or any(claims.covers(row["check"], key) for key in self.only)]
 
 
 def run(
@@ -206,19 +205,19 @@ def _about(seconds: float | None) -> str:
 
 
 def differences(results: Iterable[Run]) -> list[str]:
-    """Lines for the claims whose verdict differs from the stored one, by chapters that succeeded."""
+    """Lines for the checks whose verdict differs from the stored one, by chapters that succeeded."""
     lines = []
     for result in results:
         if result.error or not result.chapter.notebook.exists():
             continue
         try:
-            stored = {row["claim"]: row["verdict"] for row in stored_rows(result.chapter.notebook)}
+            stored = {row["check"]: row["verdict"] for row in stored_rows(result.chapter.notebook)}
         except ValueError as error:
             lines.append(f"{result.chapter.name}: {error}")
             continue
-        computed = {row["claim"]: row["verdict"] for row in result.rows}
+        computed = {row["check"]: row["verdict"] for row in result.rows}
         for key in dict.fromkeys([*stored, *computed]):
-            old, new = stored.get(key, "no such claim"), computed.get(key, "no such claim")
+            old, new = stored.get(key, "no such check"), computed.get(key, "no such check")
             if old != new:
                 lines.append(f"{result.chapter.name} {key}: stored {old}, computed {new}")
     return lines
@@ -227,7 +226,9 @@ def differences(results: Iterable[Run]) -> list[str]:
 def record_full(result: Run, *, seed: int, device: str) -> Path:
     """Commit to ``book/cpu/<name>.json`` or ``book/gpu/`` what a run at full scale measured; returns the path."""
     where = machine(device)
-    seeds = getattr(in_module(result.chapter.name, "FULL", None), "seeds", seed)  # those of the module's experiment
+    seeds = getattr(
+        getattr(experiments_of(result.chapter), "FULL", None), "seeds", seed
+    )  # those of the module's experiment
     environment = {**where, "seconds": round(result.seconds, 1), "seeds": seeds}
     path = result.chapter.source.parent / ("gpu" if where["cuda"] else "cpu") / f"{result.chapter.name}.json"
     claims.write_recorded(path, result.rows, environment)

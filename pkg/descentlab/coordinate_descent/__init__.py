@@ -26,36 +26,10 @@ RPCD, RCD, CCD                                           `method="rpcd"`, `"rcd"
 =======================================================  ==================================================
 
 `matrices` holds the class and the checks, `rates` the exact rates and bounds, `methods` the methods and their exact
-expected progress, `search` the worst-case search, `experiments` the chapter's experiments, and `results` the claims. The
-engine behind them is `descentlab.random_maps`; coordinate steps have rank one, for which `rates` has its own, faster
-recursion over subsets.
+expected progress, and `search` the worst-case search. `descentlab.random_maps` computes such means for any linear steps;
+coordinate steps have rank one, for which `rates` has its own, faster recursion over subsets.
 """
 
-from descentlab.coordinate_descent.experiments import (
-    BOOK,
-    FULL,
-    RIDGES,
-    SIGMAS,
-    SIMULATIONS,
-    SMOKE,
-    Config,
-    best_relaxation,
-    coordinate_maps,
-    correlation_map,
-    enumeration_gap,
-    epochs_to,
-    gap_grid,
-    image_covariance,
-    image_hessian,
-    limit_exponent,
-    random_matrices,
-    rates_of,
-    sampled_rate,
-    scikit_learn_norms,
-    simulated_norms,
-    standard_scores,
-    worst_cases,
-)
 from descentlab.coordinate_descent.matrices import MAX_EXACT, permutation_invariant, unit_diagonal
 from descentlab.coordinate_descent.methods import (
     Moments,
@@ -74,51 +48,22 @@ from descentlab.coordinate_descent.rates import (
     rpcd_rate_invariant,
     worst_block,
 )
-from descentlab.coordinate_descent.results import CLAIMS
-from descentlab.coordinate_descent.search import local_maxima, rpcd_rate_gradient, worst_case_search
 
 __all__ = [
-    "BOOK",
-    "CLAIMS",
-    "FULL",
     "MAX_EXACT",
-    "RIDGES",
-    "SIGMAS",
-    "SIMULATIONS",
-    "SMOKE",
-    "Config",
     "Moments",
-    "best_relaxation",
     "ccd_rate",
     "coordinate_descent",
     "coordinate_descent_invariant",
-    "coordinate_maps",
-    "correlation_map",
     "energy_bound",
-    "enumeration_gap",
-    "epochs_to",
     "expected_moments",
-    "gap_grid",
-    "image_covariance",
-    "image_hessian",
-    "limit_exponent",
-    "local_maxima",
     "permutation_invariant",
-    "random_matrices",
     "rate_bound",
-    "rates_of",
     "rcd_rate",
     "rcd_rate_invariant",
     "rpcd_bracket",
     "rpcd_rate",
-    "rpcd_rate_gradient",
     "rpcd_rate_invariant",
-    "sampled_rate",
-    "scikit_learn_norms",
-    "simulated_norms",
-    "standard_scores",
     "unit_diagonal",
     "worst_block",
-    "worst_case_search",
-    "worst_cases",
 ]

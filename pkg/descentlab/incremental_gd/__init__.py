@@ -25,50 +25,11 @@ herding constant H                                  `prefix_constant`, `herded_o
 ==================================================  ====================================================
 
 `problems` holds the sums, `instances` the paper's constructions, `methods` and `maps` the algorithm, `expectations` its
-mean over random orders, `ordering` good orders, `rates` and `experiments` the paper's experiments, and `results` the
-declared claims. The paper's own worst-case functions were not available to us: the constructions have its dimensions and
-its rates, and their constants are ours.
+mean over random orders, and `ordering` good orders. The paper's own worst-case functions were not available to us: the
+constructions have its dimensions and its rates, and their constants are ours.
 """
 
 from descentlab.incremental_gd.expectations import MAX_BLOCK, expected_gap
-from descentlab.incremental_gd.experiments import (
-    BOOK,
-    FULL,
-    SMOKE,
-    Config,
-    Minima,
-    all_orders,
-    bias_gap,
-    bound_survey,
-    distance_bound,
-    flip_flop,
-    gap_by_curvature,
-    herded,
-    image_gaps,
-    image_problem,
-    minimum_gaps,
-    monte_carlo_deviation,
-    nonconvex_gaps,
-    orbit_over_bound,
-    polygon_path,
-    random_quadratic,
-    rotating_quadratic,
-    sampled_minimum,
-    second_order_bias,
-    sorted_by_class,
-    steady_gap,
-)
-from descentlab.incremental_gd.instances import (
-    large_epoch_convex_instance,
-    large_epoch_nonconvex_instance,
-    nonconvex_instance,
-    polygon_gap,
-    polygon_instance,
-    polygon_orbit,
-    safran_shamir_instance,
-    shared_hessian_instance,
-    tilted_coordinate_gap,
-)
 from descentlab.incremental_gd.maps import AffineMap, epoch_map
 from descentlab.incremental_gd.methods import (
     ORDERS,
@@ -82,65 +43,24 @@ from descentlab.incremental_gd.methods import (
 )
 from descentlab.incremental_gd.ordering import HerdedSampler, herded_order, per_sample_gradients, prefix_constant
 from descentlab.incremental_gd.problems import LogisticSum, QuadraticSum
-from descentlab.incremental_gd.rates import RATES, RateCheck, rate, rate_table
-from descentlab.incremental_gd.results import CLAIMS
 
 __all__ = [
-    "BOOK",
-    "CLAIMS",
-    "FULL",
     "MAX_BLOCK",
     "ORDERS",
-    "RATES",
     "SCHEDULES",
-    "SMOKE",
     "AffineMap",
-    "Config",
     "EpochTrajectory",
     "FiniteSum",
     "HerdedSampler",
     "LogisticSum",
-    "Minima",
     "QuadraticSum",
-    "RateCheck",
-    "all_orders",
     "best_gap",
-    "bias_gap",
-    "bound_survey",
-    "distance_bound",
     "epoch_map",
     "expected_gap",
     "final_gaps",
-    "flip_flop",
-    "gap_by_curvature",
-    "herded",
     "herded_order",
-    "image_gaps",
-    "image_problem",
     "incremental_gd",
-    "large_epoch_convex_instance",
-    "large_epoch_nonconvex_instance",
-    "minimum_gaps",
-    "monte_carlo_deviation",
-    "nonconvex_gaps",
-    "nonconvex_instance",
-    "orbit_over_bound",
     "per_sample_gradients",
-    "polygon_gap",
-    "polygon_instance",
-    "polygon_orbit",
-    "polygon_path",
     "prefix_constant",
-    "random_quadratic",
-    "rate",
-    "rate_table",
-    "rotating_quadratic",
-    "safran_shamir_instance",
-    "sampled_minimum",
-    "second_order_bias",
-    "shared_hessian_instance",
-    "sorted_by_class",
-    "steady_gap",
     "step_sizes",
-    "tilted_coordinate_gap",
 ]

@@ -28,28 +28,10 @@ bounds on the sharpness                        `sharpness_bounds`
 =============================================  ===================================
 
 `difficulty` holds what the data alone say, `minimal` the model (with `kernels`, `batches` and `trajectories`), `hessian`
-the sharpness tool, and `networks` the networks that are compared with the model. `problems` has sizes and data;
-`experiments`, `noise`, `edge` and `comparisons` the experiments; `sliders` a figure that computes in the browser; `results`
-the declared claims.
+the sharpness tool, and `networks` (with `flows`) the networks that are compared with the model.
 """
 
 from descentlab.progressive_sharpening.batches import fresh_batches, noise_factor
-from descentlab.progressive_sharpening.comparisons import (
-    LongRun,
-    Scatter,
-    Snapshots,
-    batch_size_table,
-    crossing_errors,
-    evaluate,
-    flows_to_minima,
-    recorded_ratios,
-    recorded_run,
-    reference_sharpness,
-    scatter,
-    sharpness_by_loss,
-    small_start_ratios,
-    snapshots,
-)
 from descentlab.progressive_sharpening.difficulty import (
     Spectrum,
     dataset_difficulty,
@@ -59,132 +41,34 @@ from descentlab.progressive_sharpening.difficulty import (
     sharpness_bounds,
     spectrum,
 )
-from descentlab.progressive_sharpening.edge import (
-    EdgeEnd,
-    EdgeRun,
-    amplitude_decay,
-    edge_run,
-    edge_survey,
-    highest_loss,
-    highest_loss_fixed_point,
-)
-from descentlab.progressive_sharpening.experiments import (
-    Bounds,
-    FlowRow,
-    convexity,
-    depth_bounds,
-    euler_drift_ratio,
-    flow_drift,
-    flow_table,
-    hessian_error,
-    imbalance_bounds,
-    prediction_error,
-    turning_point,
-)
 from descentlab.progressive_sharpening.flows import FlowEnd, network_flow, network_flows
 from descentlab.progressive_sharpening.hessian import Eigenpairs, Evaluation, SharpnessMonitor, top_hessian_eigenvalues
 from descentlab.progressive_sharpening.minimal import MinimalModel, sharpness_at_minimum
 from descentlab.progressive_sharpening.networks import Network, network_sharpness
-from descentlab.progressive_sharpening.noise import (
-    BatchSweep,
-    balancing_error,
-    batch_sweep,
-    depth_drift_error,
-    identity_error,
-    noise_terms,
-    step_terms,
-)
-from descentlab.progressive_sharpening.problems import (
-    BOOK,
-    DRIFT_TIME,
-    FULL,
-    FULL_CPU,
-    PAIRS,
-    SMOKE,
-    START_SCALE,
-    Config,
-    model,
-    power_law_data,
-    two_classes,
-)
-from descentlab.progressive_sharpening.results import CLAIMS
-from descentlab.progressive_sharpening.sliders import playground
 from descentlab.progressive_sharpening.trajectories import EdgeLimit, Limit, Trajectory
 
 __all__ = [
-    "BOOK",
-    "CLAIMS",
-    "DRIFT_TIME",
-    "FULL",
-    "FULL_CPU",
-    "PAIRS",
-    "SMOKE",
-    "START_SCALE",
-    "BatchSweep",
-    "Bounds",
-    "Config",
-    "EdgeEnd",
     "EdgeLimit",
-    "EdgeRun",
     "Eigenpairs",
     "Evaluation",
     "FlowEnd",
-    "FlowRow",
     "Limit",
-    "LongRun",
     "MinimalModel",
     "Network",
-    "Scatter",
     "SharpnessMonitor",
-    "Snapshots",
     "Spectrum",
     "Trajectory",
-    "amplitude_decay",
-    "balancing_error",
-    "batch_size_table",
-    "batch_sweep",
-    "convexity",
-    "crossing_errors",
     "dataset_difficulty",
     "dataset_difficulty_prefixes",
-    "depth_bounds",
-    "depth_drift_error",
-    "edge_run",
-    "edge_survey",
-    "euler_drift_ratio",
-    "evaluate",
-    "flow_drift",
-    "flow_table",
-    "flows_to_minima",
     "fresh_batches",
-    "hessian_error",
-    "highest_loss",
-    "highest_loss_fixed_point",
-    "identity_error",
-    "imbalance_bounds",
     "layer_squares",
-    "model",
     "network_flow",
     "network_flows",
     "network_sharpness",
     "noise_factor",
-    "noise_terms",
-    "playground",
-    "power_law_data",
     "predicted_sharpness",
-    "prediction_error",
-    "recorded_ratios",
-    "recorded_run",
-    "reference_sharpness",
-    "scatter",
     "sharpness_at_minimum",
     "sharpness_bounds",
-    "sharpness_by_loss",
-    "small_start_ratios",
-    "snapshots",
     "spectrum",
-    "step_terms",
     "top_hessian_eigenvalues",
-    "turning_point",
-    "two_classes",
 ]

@@ -27,8 +27,7 @@ paper                                  here
 :math:`\alpha_t`                       `averaging_weights`
 =====================================  ===========================================================
 
-`optimizers` holds the drop-in methods, `theory` weights, thresholds and central flows, `river` the toy, `language_study`, `edge` and `experiments` the paper's experiments, and `results` the
-declared claims. Use:
+`optimizers` holds the drop-in methods, `theory` weights, thresholds and central flows. Use:
 
 >>> import torch
 >>> from descentlab.schedule_free import ScheduleFreeAdamW
@@ -43,58 +42,11 @@ declared claims. Use:
 """
 
 from descentlab.schedule_free._base import max_decoupling_c
-from descentlab.schedule_free.edge import Edge, edge_of_stability, small_images
-from descentlab.schedule_free.experiments import (
-    BOOK,
-    FULL,
-    NOISY,
-    SMOKE,
-    Config,
-    NoisyRiver,
-    average_gap,
-    buffers,
-    growth_power,
-    late_residuals,
-    measured_variance,
-    momentum_gap,
-    noisy_river,
-    noisy_run,
-    optimizer_run,
-    preconditioned_growth,
-    quadratic_run,
-    random_gradients,
-    reparametrisation_gap,
-    resting_places,
-    spectral_radius,
-    three_sequences,
-    toy_sharpness,
-    variance_ratios,
-    warmup_stretch,
-)
-from descentlab.schedule_free.language_study import (
-    ADAMW,
-    LARGE_BATCH,
-    LARGE_BATCH_SETTINGS,
-    SETTINGS,
-    TABLES,
-    LanguageConfig,
-    LanguageRun,
-    Setting,
-    language_claims,
-    language_run,
-    language_table,
-    large_batch_claims,
-    read_table,
-    record_table,
-    write_table,
-)
 from descentlab.schedule_free.optimizers import (
     ScheduleFreeAdamW,
     ScheduleFreeSGD,
     refresh_batch_norm,
 )
-from descentlab.schedule_free.results import CLAIMS
-from descentlab.schedule_free.river import Funnel, RiverToy, Run, river_toy, run_adamw, run_schedule_free
 from descentlab.schedule_free.theory import (
     Flow,
     averaging_coefficients,
@@ -112,71 +64,21 @@ from descentlab.schedule_free.theory import (
 )
 
 __all__ = [
-    "ADAMW",
-    "BOOK",
-    "CLAIMS",
-    "FULL",
-    "LARGE_BATCH",
-    "LARGE_BATCH_SETTINGS",
-    "NOISY",
-    "SETTINGS",
-    "SMOKE",
-    "TABLES",
-    "Config",
-    "Edge",
     "Flow",
-    "Funnel",
-    "LanguageConfig",
-    "LanguageRun",
-    "NoisyRiver",
-    "RiverToy",
-    "Run",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
-    "Setting",
-    "average_gap",
     "averaging_coefficients",
     "averaging_weights",
-    "buffers",
     "central_flow",
-    "edge_of_stability",
-    "growth_power",
-    "language_claims",
-    "language_run",
-    "language_table",
-    "large_batch_claims",
-    "late_residuals",
     "max_decoupling_c",
     "mean_age",
-    "measured_variance",
-    "momentum_gap",
-    "noisy_river",
-    "noisy_run",
-    "optimizer_run",
     "oscillation_variance",
     "power_law_weights",
-    "preconditioned_growth",
-    "quadratic_run",
-    "random_gradients",
-    "read_table",
-    "record_table",
     "refresh_batch_norm",
-    "reparametrisation_gap",
-    "resting_places",
     "river_lag",
-    "river_toy",
-    "run_adamw",
-    "run_schedule_free",
     "sharpness",
     "sharpness_gradient",
-    "small_images",
-    "spectral_radius",
     "stability_threshold",
     "stall_point",
     "step_matrix",
-    "three_sequences",
-    "toy_sharpness",
-    "variance_ratios",
-    "warmup_stretch",
-    "write_table",
 ]

@@ -24,9 +24,8 @@ cycle of :math:`K` updates                    `cycle_length`
 expanded, standard parametrisation            `expand(model)`, `merge(model)`
 ============================================  ===============================
 
-`kernels` holds the samplers, `moments` their stationary moments in closed form, `expansion` and `preconditioning` the
-expansion, `posterior` the loop around them, `ensemble` and `diagnostics` what comes out; `toys`, `images`, `larger`,
-`official` and `experiments` are the paper's experiments, and `results` the declared claims.
+`kernels` holds the samplers, `expansion` and `preconditioning` the expansion, `posterior` the loop around them, `ensemble`
+and `diagnostics` what comes out.
 """
 
 from descentlab.sgmcmc.diagnostics import (
@@ -52,17 +51,7 @@ from descentlab.sgmcmc.expansion import (
     log_prior,
     merge,
 )
-from descentlab.sgmcmc.experiments import BOOK, FULL, SMOKE, Config
 from descentlab.sgmcmc.kernels import hmc, psgld, sghmc, sgld, sgnht
-from descentlab.sgmcmc.moments import (
-    Moments,
-    explicit_euler_moments,
-    measure_moments,
-    noisy_quadratic,
-    sghmc_moments,
-    sgld_moments,
-    sgnht_moments,
-)
 from descentlab.sgmcmc.optimizer import SGHMC
 from descentlab.sgmcmc.posterior import posterior_energy, sample_posterior
 from descentlab.sgmcmc.preconditioning import (
@@ -73,17 +62,11 @@ from descentlab.sgmcmc.preconditioning import (
     move_bound,
     preconditioner,
 )
-from descentlab.sgmcmc.results import CLAIMS
 from descentlab.sgmcmc.schedules import CyclicalSchedule, cyclical_schedule
 from descentlab.sgmcmc.state import Info, Kernel, NonFiniteEnergy, State
 
 __all__ = [
-    "BOOK",
-    "CLAIMS",
-    "FULL",
     "SGHMC",
-    "SMOKE",
-    "Config",
     "Convergence",
     "CyclicalSchedule",
     "Ensemble",
@@ -92,7 +75,6 @@ __all__ = [
     "Info",
     "Kernel",
     "Likeness",
-    "Moments",
     "NonFiniteEnergy",
     "State",
     "ambiguity",
@@ -107,7 +89,6 @@ __all__ = [
     "ensemble_metrics",
     "expand",
     "expected_move",
-    "explicit_euler_moments",
     "factor_names",
     "factors_preconditioner",
     "factors_trace",
@@ -115,18 +96,13 @@ __all__ = [
     "induced_prior",
     "likeness",
     "log_prior",
-    "measure_moments",
     "merge",
     "move_bound",
-    "noisy_quadratic",
     "posterior_energy",
     "preconditioner",
     "psgld",
     "sample_posterior",
     "sghmc",
-    "sghmc_moments",
     "sgld",
-    "sgld_moments",
     "sgnht",
-    "sgnht_moments",
 ]

@@ -8,7 +8,7 @@ the number of samples included), and returns a `Kernel`:
 >>> state, info = kernel.step(state, batch, generator)
 
 In all of them the momentum moves first, then the position (symplectic Euler). The opposite order, explicit Euler,
-inflates variances by about step size × curvature / friction; see `moments`.
+inflates variances by about step size × curvature / friction.
 
 An energy of all chains may know its gradient: where it has a method ``value_and_grad(params, batch, out)``, which returns
 the energies, shape (chains,), and writes the gradients into `out`, laid out like `params`, kernels built with

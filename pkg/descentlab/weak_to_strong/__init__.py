@@ -29,113 +29,37 @@ paper                        here
 ===========================  ================================================
 
 `patches` holds the data, `models` the two networks, `training` the fast exact trainers (their three forms are in
-`engines`, what they log in `history`), `losses` what a student may be asked to fit, `span` data of any dimension in the
-coordinates of their span, `protocol` the same protocol for your own models, `lessons` a teacher and its student,
-`propositions`, `experiments` and `scarce` the paper's experiments, `beyond` those that are ours, and `results` the declared claims.
+`engines`, what they log in `history`), `losses` what a student may be asked to fit, and `protocol` the same protocol for
+your own models.
 
 The public sources leave two conventions open: the patches of a hard-only sample, and the factor 1/m. Both readings are
 behind an argument (`hard_patches`, `average`).
 """
 
-from descentlab.weak_to_strong.beyond import (
-    Chain,
-    ImageLesson,
-    Stopping,
-    chain,
-    image_lesson,
-    image_patches,
-    output_factor_gap,
-    stopping,
-)
-from descentlab.weak_to_strong.experiments import (
-    BOOK,
-    BOUNDARY,
-    BRIDGES,
-    FULL,
-    PORTRAIT,
-    SMOKE,
-    Config,
-    Portrait,
-    best_hard,
-    boundary_ratio,
-    boundary_sweep,
-    bridge_ablation,
-    gain_of_stopping,
-    portrait,
-    steps_to_log,
-    three_panels,
-)
 from descentlab.weak_to_strong.history import History
-from descentlab.weak_to_strong.lessons import ABUNDANT, BEYOND, Lesson, Setting, teach, teach_laws, train_teacher
 from descentlab.weak_to_strong.losses import CrossEntropy, LogConf, SmallLoss
 from descentlab.weak_to_strong.models import LinearCNN, ReluCNN, ideal_student, outputs
 from descentlab.weak_to_strong.patches import KINDS, PatchData, ideal_pseudo_labels
-from descentlab.weak_to_strong.propositions import ideal_accuracy, linear_on_hard, teacher_report
 from descentlab.weak_to_strong.protocol import Accuracy, Report, evaluate, pseudo_label, weak_to_strong
-from descentlab.weak_to_strong.results import CLAIMS
-from descentlab.weak_to_strong.scarce import Scarce, contour_slope, heat_map, scarce_run, scarce_runs, signal_at
-from descentlab.weak_to_strong.span import draw_in_span
 from descentlab.weak_to_strong.training import train_strong, train_weak
 
 __all__ = [
-    "ABUNDANT",
-    "BEYOND",
-    "BOOK",
-    "BOUNDARY",
-    "BRIDGES",
-    "CLAIMS",
-    "FULL",
     "KINDS",
-    "PORTRAIT",
-    "SMOKE",
     "Accuracy",
-    "Chain",
-    "Config",
     "CrossEntropy",
     "History",
-    "ImageLesson",
-    "Lesson",
     "LinearCNN",
     "LogConf",
     "PatchData",
-    "Portrait",
     "ReluCNN",
     "Report",
-    "Scarce",
-    "Setting",
     "SmallLoss",
-    "Stopping",
-    "best_hard",
-    "boundary_ratio",
-    "boundary_sweep",
-    "bridge_ablation",
-    "chain",
-    "contour_slope",
-    "draw_in_span",
     "evaluate",
-    "gain_of_stopping",
-    "heat_map",
-    "ideal_accuracy",
     "ideal_pseudo_labels",
     "ideal_student",
-    "image_lesson",
-    "image_patches",
-    "linear_on_hard",
-    "output_factor_gap",
     "outputs",
-    "portrait",
     "pseudo_label",
-    "scarce_run",
-    "scarce_runs",
-    "signal_at",
-    "steps_to_log",
-    "stopping",
-    "teach",
-    "teach_laws",
-    "teacher_report",
-    "three_panels",
     "train_strong",
-    "train_teacher",
     "train_weak",
     "weak_to_strong",
 ]

@@ -1,0 +1,1 @@
+"""What lies behind the lessons: experiments, and the statements of the papers with their checks."""
