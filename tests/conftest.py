@@ -16,7 +16,6 @@ settings.load_profile("repeatable")
 
 EXPECTED_SKIPS = {  # how the reason of a skip begins: why a machine that has everything may skip
     "needs ../shared/data/cifar10-jpeg.npz": "colour images lie beside a checkout, not in it; made ones are tested too",
-    "needs Debian's package dataset-fashion-mnist": "the whole set is read at full scale only; its format is tested",
     "could not import 'torchvision'": "a public package to compare with, of the group bench",
 }
 

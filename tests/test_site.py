@@ -35,6 +35,7 @@ PAGES = [f"{name}.html" for name in (*CONTENTS, "search")]
 CHAPTERS = [page for page in PAGES if (ROOT / page).with_suffix(".ipynb").exists()]
 UNCUT = ()  # pages in which no formula may be cut, at any width and with every fold open
 WIDTHS = (1280, 390)
+TIMEOUT = 60_000  # milliseconds, for a machine that is busy
 NOT_OURS = {"aria-required-children": "citation-list"}  # Sphinx's own markup of a bibliography
 MATH_DONE = "() => !window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)"
 
@@ -73,7 +74,7 @@ def browser():
 def page(browser, origin):
     """A fresh page of ordinary width; addresses are relative to the site."""
     page = browser.new_page(viewport={"width": 1280, "height": 900}, base_url=origin, color_scheme="light")
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(TIMEOUT)
     yield page
     page.close()
 
@@ -224,6 +225,7 @@ ONE_OF_EACH = """() => {
 @pytest.mark.parametrize("name", PAGES)
 def test_page(browser, origin, name):
     with browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="light") as context:
+        context.set_default_timeout(TIMEOUT)
         page = context.new_page()
         complaints = {"loading": open_page(page, origin + name, origin)}
         checks = [formulas, images, width]
@@ -255,8 +257,8 @@ def test_a_cut_formula_is_seen(page):
     assert len(cut_formulas(page)) == len(WIDTHS)
 
 
-def test_first_page_leads_to_the_introduction(page, origin):
-    assert open_page(page, origin, origin) == []
+def test_first_page_leads_to_the_introduction(page):
+    page.goto("")
     page.wait_for_url(f"**/{CONTENTS[0]}.html")
 
 
@@ -265,9 +267,8 @@ def test_first_page_leads_to_the_introduction(page, origin):
 
 @pytest.fixture
 def ledger(page):
+    page.route("**/mathjax/*", lambda route: route.abort())  # two thousand formulas that these tests don't look at
     page.goto("book/claims.html")
-    if page.locator(".dl-ledger").count() == 0:
-        pytest.skip("the ledger is empty")
     return page
 
 
