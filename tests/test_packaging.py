@@ -39,6 +39,8 @@ found = descentlab.geometry.l2_max_margin(X)
 assert np.isclose((X @ found.direction).min(), found.margin)
 path = descentlab.per_sample_adam.adam(X, num_steps=20)
 assert np.isfinite(path.weights).all()
+images = descentlab.data.load("fashion-mnist-12k")
+assert (len(images.inputs), len(images.test_inputs)) == (10_000, 2_000)
 """
 
 
@@ -72,8 +74,14 @@ def run(installed, *arguments):
 
 def test_archives_hold_what_they_should(archives):
     wheel, sdist, _ = archives
-    modules = {str(path.relative_to(ROOT / "pkg")) for path in (ROOT / "pkg").rglob("*.py")}
-    assert modules | {"descentlab/py.typed"} <= set(wheel)
+    paths = [path for path in (ROOT / "pkg" / "descentlab").rglob("*") if path.is_file()]
+    ours = {path.relative_to(ROOT / "pkg").as_posix() for path in paths if "__pycache__" not in path.parts}
+    assert ours == {name for name in wheel if name.startswith("descentlab/")}
+    assert {
+        "descentlab/py.typed",
+        "descentlab/data/fashion-mnist-12k.gz",
+        "descentlab/data/shakespeare-small.gz",
+    } <= ours
     inside = {name.partition("/")[2] for name in sdist}
     assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", "book/intro.md", "tests/test_packaging.py"} <= inside
     assert not [name for name in (*wheel, *sdist) if "__pycache__" in name or name.endswith((".nbc", ".nbi"))]
