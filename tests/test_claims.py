@@ -622,7 +622,7 @@ def test_no_html_reaches_a_page(text, shown):
 def test_an_order_is_shown_in_the_table():
     ledger = toy([claim("order", ("<a>", "b"))])
     ledger.record("C1", {"<a>": 1.0, "b": 2.0})
-    assert "| &lt;a&gt; &lt; b | ✓ &lt;a&gt; 1, b 2 |" in claims.details(ledger.rows())
+    assert "| &lt;a&gt; &lt; b | ✓ &lt;a&gt;: 1, b: 2 |" in claims.details(ledger.rows())
 
 
 def test_claims_import_nothing_heavy():

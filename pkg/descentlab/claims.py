@@ -615,10 +615,10 @@ def saw(statement: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     if statement["saw"]:
         values = {row["check"].removeprefix(row["claim"]) or "value": measured_text(row) for row in rows}
         return statement["saw"].format(**values)
-    deciding = [row for row in rows if row["basis"] != "second"]
+    deciding = [row for row in rows if row["basis"] != "second" and (row["where"] != "ours" or row["source"] == "ours")]
     if not deciding:
         holding = sum(row["verdict"] == "holds" for row in rows)
-        return f"compared with a second implementation of ours only: {holding} of {len(rows)} checks hold"
+        return f"compared with numbers of our own only: {holding} of {len(rows)} checks hold"
     if len(deciding) == 1:
         return f"{deciding[0]['says']}: {measured_text(deciding[0])}"
     return f"{sum(row['verdict'] == 'holds' for row in deciding)} of {len(deciding)} checks hold"
@@ -628,7 +628,7 @@ def measured_text(row: Mapping[str, Any]) -> str:
     """The measurement of a row in a few digits."""
     value = row["measured"]
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number(v)}" for name, v in value.items())
+        return ", ".join(f"{name}: {number(v)}" for name, v in value.items())
     return ("–" if value is None else number(value)) + (" (recorded)" if row["recorded"] else "")
 
 
