@@ -262,7 +262,7 @@ class Steadiness(Table):
     def table(self) -> tuple[list[str], list[list[Any]], str]:
         recorded = undamaged(read_json, self.book / "cpu" / "steadiness.json", {})
         body = [
-            [cell(c["name"]), c["checks"], cell(", ".join(c["moved"]) or "none"), cell(c.get("values", ""))]
+            [cell(c["name"]), c["checks"], cell(", ".join(c["moved"]) or "none"), cell(c.get("how", ""))]
             for c in recorded.get("conditions", [])
         ]
         run = recorded.get("environment", {})
