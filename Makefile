@@ -67,7 +67,7 @@ test: setup ## check everything: style, package, stored notebooks, the built sit
 	$(HEADING) "The book"
 	$(RUN) descentlab build --stored --strict
 	$(HEADING) "The site, in a browser"
-	$(RUN) pytest tests/test_site.py -n 2
+	$(RUN) pytest tests/test_site.py -n 2 --dist worksteal
 
 store: setup ## for maintainers: compute every chapter and replace the stored notebooks
 	$(RUN) descentlab run --all --store

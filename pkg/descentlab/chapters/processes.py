@@ -196,7 +196,8 @@ def child() -> None:
         if not (read := os.read(0, 1 << 16)):
             os._exit(1)
         request += read
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pipe_in = os.dup(0)  # what runs here may put another file in the place of standard input, as pytest does
+    threading.Thread(target=_end_with_parent, args=(pipe_in,), daemon=True).start()
     task = json.loads(request)
     pipe = None
     if task["reports"]:
@@ -221,9 +222,9 @@ def child() -> None:
         sys.exit(result)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(pipe: int) -> None:
     """Wait until the other end of the pipe is closed; then kill what this process started, and exit."""
-    while os.read(0, 1 << 16):
+    while os.read(pipe, 1 << 16):
         pass
     with suppress(ImportError):
         import psutil
