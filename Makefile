@@ -15,7 +15,7 @@ STAMP = $$( { pwd; cat pyproject.toml constraints.txt; } | cksum)
 FITS = -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
 HEADING = @printf '\n=== %s\n'
 
-.PHONY: help setup book test render chapter store bench site lock clean
+.PHONY: help setup book test render chapter store steady bench site lock clean
 
 help: ## this list
 	@echo "make TARGET"
@@ -72,6 +72,9 @@ test: setup ## check everything: style, package, stored notebooks, the built sit
 store: setup ## for maintainers: compute every chapter and replace the stored notebooks
 	$(RUN) descentlab run --all --store
 	.venv/bin/python book/_ext/descentlab_book.py
+
+steady: setup ## for maintainers: verdicts under other threads, kernels and roundings; about half an hour
+	.venv/bin/python tests/steadiness.py
 
 bench: setup ## time the methods against their public peers; writes book/bench.json
 	@mkdir -p _build
