@@ -206,7 +206,7 @@ def pages(tmp_path_factory):
     notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (book / "toy.ipynb").write_text(json.dumps(notebook))
     (book / "damaged.ipynb").write_text(json.dumps(notebook)[:-30])
-    conditions = [{"name": "two | threads", "checks": 7, "moved": ["toy C1"], "how": "threads of <i>"}]
+    conditions = [{"name": "two | threads", "how": "threads of <i>", "checks": 7, "moved": ["toy C1"]}]
     (book / "cpu" / "steadiness.json").write_text(json.dumps({"environment": {}, "conditions": conditions}))
     command = [sys.executable, "-m", "sphinx", "-q", str(folder), str(folder / "html")]
     environment = os.environ | {"PYTHONPATH": str(BOOK / "_ext")}
@@ -229,7 +229,7 @@ def test_claims_hold_no_html(pages):
 
 def test_steadiness_is_a_table(pages):
     cells = re.findall(r"<td><p>(.*?)</p></td>", pages[0])
-    assert cells == ["two | threads", "7", "toy C1", "threads of &lt;i&gt;"]
+    assert cells == ["two | threads", "threads of &lt;i&gt;", "7", "toy C1"]
 
 
 def test_source_links_name_file_and_lines(extension):

@@ -33,7 +33,7 @@ CONTENTS = re.findall(
 )
 PAGES = [f"{name}.html" for name in (*CONTENTS, "search")]
 CHAPTERS = [page for page in PAGES if (ROOT / page).with_suffix(".ipynb").exists()]
-UNCUT = ()  # pages in which no formula may be cut, at any width and with every fold open
+NEW_FORM = ("book/per_sample_adam.html",)  # lessons whose formulas are never cut, which open with a drawing
 WIDTHS = (1280, 390)
 TIMEOUT = 60_000  # milliseconds, for a machine that is busy
 NOT_OURS = {"aria-required-children": "citation-list"}  # Sphinx's own markup of a bibliography
@@ -229,7 +229,7 @@ def test_page(browser, origin, name):
         page = context.new_page()
         complaints = {"loading": open_page(page, origin + name, origin)}
         checks = [formulas, images, width]
-        checks += [buttons] * (name in CHAPTERS) + [cut_formulas] * (name in UNCUT)
+        checks += [buttons] * (name in CHAPTERS) + [cut_formulas] * (name in NEW_FORM)
         checks += [accessibility] * (name != "search.html")  # the theme's own; this one changes the page: the last
         complaints |= {check.__name__: check(page) for check in checks}
     assert {what: found for what, found in complaints.items() if found} == {}
@@ -255,6 +255,16 @@ def test_a_cut_formula_is_seen(page):
     assert cut_formulas(page) == []
     page.set_content(f"<article><details>{formula.format(290)}</details></article>")
     assert len(cut_formulas(page)) == len(WIDTHS)
+
+
+@pytest.mark.parametrize("name", NEW_FORM)
+def test_lesson_opens_with_a_drawing_and_says_what_holds_in_few_rows(page, origin, name):
+    assert open_page(page, origin + name, origin) == []
+    drawing = page.locator("article .cell_output img, article .cell_output svg:not(mjx-container svg)").first
+    assert drawing.bounding_box()["y"] < 900
+    table = page.locator("article table.dl-holds").first  # of the paper's statements; ours stand in a second one
+    assert 1 <= table.locator("tbody tr").count() <= 15
+    assert table.locator(".dl-verdict").count() == table.locator("tbody tr").count()
 
 
 def test_first_page_leads_to_the_introduction(page):

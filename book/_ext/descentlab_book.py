@@ -109,9 +109,9 @@ class Ledger(BookDirective):
         statements = by_statement(rows_in(self.book))
         if not statements:
             return [self.paragraph("No chapter has been computed yet: `make book` fills this page.")]
-        columns = ("Key", "Statement", "We saw", "Verdict")
+        columns = ("Key", "Statement", "We saw", "Verdict", "Checks")
         head = "".join(f'<th scope="col" role="columnheader">{column}</th>' for column in columns)
-        # roles, since a phone shows the rows as cards and browsers then forget that they are a table
+        # roles, since the rows are grids, on a phone cards, and browsers then forget that they are a table
         table = f'<table class="dl-ledger" role="table"><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
         body = [node for statement, checks in statements for node in self.row(statement, checks)]
         form = html(self.filter_form([statement for statement, _ in statements]))
@@ -127,15 +127,19 @@ class Ledger(BookDirective):
             html(
                 f'<tr role="row" id="{name}-{key}" data-chapter="{name}" data-verdict="{statement["claim_verdict"]}" '
                 f'data-source="{statement["source"]}" data-text="{text}"><th scope="row" role="rowheader">{key}</th>'
-                '<td role="cell" class="dl-statement">'
+                '<td role="cell">'
             ),
             self.paragraph(statement["statement"]),
             self.paragraph(f"{chapter}, {statement['claim_where']}", "dl-where"),
-            html(f"<details><summary>{len(checks)} check{'s' * (len(checks) > 1)}</summary>"),
-            *[node for check in checks for node in self.check(check)],
-            html('</details></td><td role="cell" data-label="We saw">'),
+            html('</td><td role="cell" data-label="We saw">'),
             self.paragraph(saw(statement, checks)),
-            html(f'</td><td role="cell" data-label="Verdict">{badge(statement["claim_verdict"])}</td></tr>'),
+            html(
+                f'</td><td role="cell" data-label="Verdict">{badge(statement["claim_verdict"])}</td>'
+                '<td role="cell" class="dl-checks">'
+                f"<details><summary>{len(checks)} check{'s' * (len(checks) > 1)}</summary>"
+            ),
+            *[node for check in checks for node in self.check(check)],
+            html(f"<p>Evaluate: <code>descentlab run {name} --only {key}</code></p></details></td></tr>"),
         ]
 
     def check(self, row: Mapping[str, Any]) -> list[nodes.Node]:
@@ -144,17 +148,17 @@ class Ledger(BookDirective):
             "Expected": f"{row['expectation']} ({row['why']})",
             "Measured": f"{measured_text({**row, 'recorded': None})}: {row['verdict']}"
             + (f". {row['note']}" if row["note"] else ""),
-            "Expected value from": f"{BASES[row['basis']]}; {row['where']}",
+            "From": f"{BASES[row['basis']]}; {row['where']}",
             "The paper prints": str(row["paper_value"] if row["paper_value"] is not None else ""),
             "Must fail": row["control"],
         }
         if run := row["recorded"]:
             facts["Recorded run"] = ", ".join(f"{k} {v}" for k, v in run.items())
-        out = [html("<dl>"), html(f"<dt>{escape(row['check'])}</dt><dd>"), *self.inline(row["says"]), html("</dd>")]
-        for term, text in facts.items():
-            if text:
-                out += [html(f"<dt>{term}</dt><dd>"), *self.inline(text), html("</dd>")]
-        return [*out, html(f"<dt>Evaluate it alone</dt><dd><code>{escape(row['command'])}</code></dd></dl>")]
+        out = [html("<dl>"), *self.fact(row["check"], row["says"])]
+        return [*out, *[node for term, text in facts.items() if text for node in self.fact(term, text)], html("</dl>")]
+
+    def fact(self, term: str, text: str) -> list[nodes.Node]:
+        return [html(f"<div><dt>{escape(term)}</dt><dd>"), *self.inline(text), html("</dd></div>")]
 
     def filter_form(self, statements: list[Mapping[str, Any]]) -> str:
         """Hidden until the script that serves it has run."""
@@ -262,13 +266,13 @@ class Steadiness(Table):
     def table(self) -> tuple[list[str], list[list[Any]], str]:
         recorded = undamaged(read_json, self.book / "cpu" / "steadiness.json", {})
         body = [
-            [cell(c["name"]), c["checks"], cell(", ".join(c["moved"]) or "none"), cell(c.get("how", ""))]
+            [cell(c["name"]), cell(c["how"]), c["checks"], cell(", ".join(c["moved"]) or "none")]
             for c in recorded.get("conditions", [])
         ]
         run = recorded.get("environment", {})
         where = ", ".join(f"{key} {run[key]}" for key in ("python", "numpy", "torch") if key in run)
         foot = f"Recorded {run.get('date', '')} on {run.get('device', '')}; {where}."
-        return ["Computed again with", "Checks", "Verdicts that moved", "How"], body, escaped(foot) if run else ""
+        return ["Computed with", "How", "Checks", "Verdicts that moved"], body, escaped(foot) if run else ""
 
 
 def cell(text: str) -> str:
@@ -381,6 +385,21 @@ def introduce(app: Sphinx, document: nodes.document) -> None:
     title.parent[title.parent.index(title) + 1 : title.parent.index(title) + 1] = box
 
 
+def mark_tables(app: Sphinx, document: nodes.document, page: str) -> None:
+    """Give the tables of a lesson's ledger a class, and its verdicts the look that they have on the ledger page."""
+    kinds = {"The paper says": "dl-holds", "We add": "dl-holds", "Check": "dl-checks"}
+    for table in document.findall(nodes.table):
+        head = next(table.findall(nodes.thead), None)
+        first, last = ([e.astext() for e in head.findall(nodes.entry)][k] for k in (0, -1)) if head else ("", "")
+        if last not in ("Verdict", "Measured") or first not in kinds:
+            continue
+        table["classes"].append(kinds[first])
+        for row in next(table.findall(nodes.tbody)) if last == "Verdict" else ():
+            verdict = row[-1].astext().partition(" ")[2]
+            if verdict in VERDICTS:
+                row[-1][:] = [html(badge(verdict))]
+
+
 def source_link(theme: Mapping[str, str], info: Mapping[str, str]) -> str | None:
     """Where the repository shows the code of a documented name; of one without code of its own, nothing."""
     try:
@@ -440,6 +459,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("sphinx.ext.linkcode")
     app.connect("config-inited", configure)
     app.connect("doctree-read", introduce)
+    app.connect("doctree-resolved", mark_tables)
     app.connect("html-page-context", drop_repeated_scripts)
     app.connect("build-finished", copy_mathjax)
     return {"version": descentlab.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
