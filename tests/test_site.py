@@ -138,10 +138,11 @@ def buttons(page) -> list[str]:
 def cut_formulas(page) -> list[str]:
     """Formulas of which a part is out of sight when every fold is open, at the width of a desk and of a phone."""
     page.evaluate(UNFOLD)
-    found = []
+    found, before = [], page.viewport_size
     for pixels in WIDTHS:
         page.set_viewport_size({"width": pixels, "height": 800})
         found += [f"{pixels} px: {text}" for text in page.evaluate(CUT)]
+    page.set_viewport_size(before)  # what is looked at next belongs to that width
     return found
 
 
