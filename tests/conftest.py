@@ -5,6 +5,7 @@ With DESCENTLAB_STRICT=1 a skipped test is a failure of the run, unless EXPECTED
 
 import io
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples in every run
 settings.load_profile("repeatable")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would children
 
 EXPECTED_SKIPS = {  # how the reason of a skip begins: why a machine that has everything may skip
     "needs ../shared/data/cifar10-jpeg.npz": "colour images lie beside a checkout, not in it; made ones are tested too",
