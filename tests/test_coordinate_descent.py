@@ -462,7 +462,9 @@ CONTROLS = {
     "C1b": lambda: [cd.rcd_rate_invariant(*s) for s in FOUR],
     "C1c": lambda: [(1 - 1 / n) ** n for n, _ in FOUR],
     "C1d": lambda: [cd.rpcd_rate_invariant(*s) for s in FOUR],
-    "C2a": lambda: np.sum(swapped_grid()[1] <= 0) + np.sum(swapped_grid()[2] < 0),
+    "C2a": lambda: sum(
+        cd.ccd_rate(cd.permutation_invariant(n, s)) >= cd.rate_bound(n, s) for n in (3, 10, 20) for s in (0.05, 0.3, 0.7)
+    ),
     "C3a": lambda: np.log(some_rates().rpcd / some_rates().bound).min(),
     "C4a": lambda: (cd.rpcd_rate_invariant(100, 0.3), cd.rcd_rate_invariant(100, 0.3)),
     "C4b": lambda: (

@@ -855,8 +855,8 @@ def start_correlation(activation):
 
 @cache
 def network_table():
-    """Two step sizes, three batch sizes, two seeds."""
-    return lab.batch_size_table((1e-2, 2e-2), num_seeds=2)
+    """Three step sizes, three batch sizes, two seeds."""
+    return lab.batch_size_table((1e-2, 2e-2, 4e-2), num_seeds=2)
 
 
 def by_spread(larger, smaller):
@@ -973,9 +973,9 @@ CONTROLS = {
     "C9g": lambda: [lab.depth_bounds(*problem(n, c)).exact[0] for n, c in ((70, (3, 8)), (100, (0, 6)))],
     "C9h": lambda: [lower_bound_turns(70, (3, 8)), lower_bound_turns(100, (0, 6))],
     "C9i": lambda: np.divide(*[lab.highest_loss(standard(300), 200, dtype=np.float32, seeds=range(3))] * 2),
-    "C10a": lambda: np.min(np.diff(sweep().imbalance.mean(axis=2), axis=1)),
-    "C10b": lambda: np.min(np.diff(sweep().imbalance.mean(axis=2)[::-1], axis=0)),
-    "C10c": lambda: np.min(np.diff(sweep().sharpness.mean(axis=2)[:, ::-1], axis=1)),
+    "C10a": lambda: (lambda C: 1000 * (C[0, 1] - C[2, 2]))(sweep().imbalance.mean(axis=2)),
+    "C10b": lambda: 1000 * np.min(np.diff(np.diag(sweep().imbalance.mean(axis=2)))),
+    "C10c": lambda: (lambda S: min(S[2, 2] - S[0, 1], *-np.diff(np.diag(S))))(sweep().sharpness.mean(axis=2)),
     "C10d": by_replacement,
     "C10e": lambda: [sweep().flow_sharpness] * 4,
     "C10f": lambda: np.max(
@@ -989,10 +989,10 @@ CONTROLS = {
     "C12c": lambda: lab.small_start_ratios((8, 16, 32), gain=1.0, num_samples=20),
     "C12d": lambda: start_correlation("linear"),
     "C12e": lambda: start_correlation("tanh"),
-    "C13a": lambda: network_table()[0, 0] - network_table()[0, 1],
-    "C13b": lambda: [by_spread(network_table()[0, j], network_table()[0, j + 1]) for j in (0, 1)],
-    "C13c": lambda: by_spread(network_table()[0, 0], network_table()[0, 1]),
-    "C13d": lambda: [by_spread(network_table()[1, 0], network_table()[0, 0])] * 2,
+    "C13a": lambda: network_table()[2, 1] - network_table()[0, 0],
+    "C13b": lambda: [by_spread(network_table()[j + 1, j + 1], network_table()[j, j]) for j in (0, 1)],
+    "C13c": lambda: by_spread(network_table()[1, 1], network_table()[0, 0]),
+    "C13d": lambda: [by_spread(network_table()[j, j], network_table()[j + 1, j + 1]) for j in (0, 1)],
     "C13e": lambda: 4e-3 / 2 * lab.batch_size_table((4e-3,), num_seeds=2, batch_sizes=(100,), time=4.0)[0, 0].mean(),
     "C14": lambda: (lambda path: path[-1] / path.max())(lab.sharpness_by_loss((0.1, 0.01), loss="squared")),
     "C15a": power_iteration_errors,

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -886,8 +887,14 @@ def flow_ratios(beta_in_flow=None):
     return ratios
 
 
-def opposite_order():
-    return dict(zip(("0.9", "0.5", "0.1"), lab.variance_ratios(end=4000)[0], strict=True))
+def oscillation_of_z():
+    """That of the base iterates, z = (y - beta x) / (1 - beta), which beta does not damp."""
+    f, sizes = lab.river_toy(), {}
+    for beta in (0.1, 0.5, 0.9):
+        run = lab.run_schedule_free(f, learning_rate=0.02, beta=beta, num_steps=4001, method="scalar_adam")
+        z = (run.y[:, 1:] - beta * run.x[:, :-1]) / (1 - beta)
+        sizes[str(beta)] = lab.measured_variance(replace(run, y=z), f, end=3999)[0]
+    return sizes
 
 
 def funnel_of_descent():
@@ -990,7 +997,7 @@ CONTROLS = {
     "C9c": lambda: [edge().plateau] * 4,
     "C10a": flow_ratios,
     "C10b": lambda: lab.resting_places(PAIRS, num_steps=3000),
-    "C10c": opposite_order,
+    "C10c": oscillation_of_z,
     "C10d": lambda: (lab.variance_ratios(end=4000)[1] - 1)[1:] / (lab.variance_ratios(end=4000)[1] - 1)[1:],
     "C10e": funnel_of_descent,
     "C11a": lambda: gains("SF 0.9"),

@@ -499,7 +499,7 @@ C2 = statements.statement(
 )
 C2.in_cells(
     "a", r"Violations on a grid, $n = 2 … 1000$, $\sigma = 10^{-6} … 0.99$", "Main theorem", "at most", 0.0, 0.0, "a count",
-    basis="statement", control="RPCD and RCD exchanged",
+    basis="statement", control="one fixed order in place of random permutations",
 )
 
 C3 = statements.statement(
