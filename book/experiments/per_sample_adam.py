@@ -380,7 +380,7 @@ def angle_to_the_proxy(study):
 angle_to_the_proxy.control("absolute values summed in place of squares")(lambda study: study.proxy_angles(fixed_point(study.X, sum_of_sizes)))
 
 C6 = statement("C6", "AdamProxy drives the loss to zero.", "Proposition 4.3", source="paper",
-    saw="$\\log L$ falls linearly in $\\tau = \\sum_t \\eta_t$, at {a} of the rate that the fixed point predicts")
+    saw="$\\log L$ falls linearly in $\\tau = \\sum_t \\eta_t$, at {a} times the rate that the fixed point predicts")
 
 @C6.check("a", approx=1.0, within=1e-3, basis="exact", why="the common gain of margin at the fixed point; the transient, over τ, remains")
 def loss_rate(study):
